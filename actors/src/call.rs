@@ -1,0 +1,568 @@
+//! The life of one call, from start to end: the straight way (DESIGN §4). It runs in a task of its own, which outlives the client's
+//! connection.
+
+use crate::{
+    attempt::{self, Failure, Meaning, Outgoing},
+    charge::{self, Bill, Tally},
+    fault::{Fault, Side},
+    gate::Denial,
+    plan::{self, Ask, Plan},
+    policy::Policy,
+    ports::{WireAnswer, WireFault},
+    rates::{Left, Pace},
+    relay,
+    root::Reactor,
+    router,
+    scribe::{self, Answer, Submission},
+    upstream::{self, Busy},
+};
+use bytes::Bytes;
+use cluster_config::{Candidate, Principal};
+use dialects::{Request, tokens};
+use events::{
+    CallId, Figures,
+    call::{Admitted, AttemptEnd, Event, Extended, Finished, Outcome, Unsent},
+    limits,
+    provider::OnClientGone,
+};
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use parking_lot::Mutex;
+use std::{
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// A call as ingress hands it over: its key is known, its request read.
+pub struct Incoming {
+    pub id: CallId,
+    pub principal: Arc<Principal>,
+    pub policy: Arc<Policy>,
+    pub request: Arc<Request>,
+    pub body: Bytes,
+    /// The caller's headers; only those on the list go upstream.
+    pub headers: HeaderMap,
+    pub tags: Arc<Vec<String>>,
+    /// The caller's own deadline.
+    pub timeout: Option<Duration>,
+    pub started: Instant,
+    /// Bounded a node; given back when the record is durable.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// What the caller gets.
+pub struct Reply {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: ReplyBody,
+}
+
+pub enum ReplyBody {
+    Whole(Bytes),
+    /// Pieces as they come; the end is held back until the record is durable.
+    Stream(mpsc::Receiver<Bytes>),
+}
+
+/// What is held, until there is a record: what a task that ends without one leaves behind.
+#[derive(Default)]
+pub(crate) struct Slot(Mutex<Option<(Ask, Plan, Tally)>>);
+
+/// Starts a call; the reply comes through the channel, also if the caller has left (then it goes nowhere).
+pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Reply> {
+    let (reply, answer) = oneshot::channel();
+    tokio::spawn(async move {
+        let slot = Arc::new(Slot::default());
+        let mut way = Way::new(reactor.clone(), incoming, slot.clone(), reply);
+        way.reactor.handles.in_flight.increment(1.0);
+        if AssertUnwindSafe(way.go()).catch_unwind().await.is_err() {
+            tracing::error!(call = %way.incoming.id, "a call's task ended in a panic; it is recorded as aborted");
+            way.say(&Fault::new(StatusCode::INTERNAL_SERVER_ERROR, dialects::ErrorKind::Api, "internal_error", Side::Gateway, "the gateway failed in this call"));
+        }
+        let left = slot.0.lock().take();
+        if let Some((ask, plan, tally)) = left {
+            way.abort(&ask, &plan, tally).await;
+        }
+        reactor.handles.in_flight.decrement(1.0);
+    });
+    answer
+}
+
+/// One call on its way.
+pub(crate) struct Way {
+    pub reactor: Arc<Reactor>,
+    pub incoming: Incoming,
+    pub reply: Option<oneshot::Sender<Reply>>,
+    pub left: Left,
+    pub tally: Tally,
+    /// When the whole call must be over.
+    pub deadline: Instant,
+    /// Time spent waiting for providers, which is not ours.
+    pub upstream_time: Duration,
+    slot: Arc<Slot>,
+}
+
+/// An answer that has begun.
+pub(crate) struct Reached {
+    pub candidate: Candidate,
+    pub answer: WireAnswer,
+    pub upstream: ractor::ActorRef<upstream::Message>,
+    pub started: Instant,
+    pub first_byte: Duration,
+    pub upstream_id: Option<String>,
+}
+
+/// The default of the whole call's deadline, where no candidate is known yet.
+const TOTAL: Duration = Duration::from_secs(600);
+/// Waits between tries, doubled each time.
+const BACKOFF: Duration = Duration::from_millis(200);
+/// A provider that asks for a longer wait is not waited for.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Tries at one candidate.
+const TRIES_EACH: u32 = 2;
+
+impl Way {
+    fn new(reactor: Arc<Reactor>, incoming: Incoming, slot: Arc<Slot>, reply: oneshot::Sender<Reply>) -> Way {
+        let deadline = incoming.started + incoming.timeout.unwrap_or(TOTAL);
+        Way { reactor, incoming, reply: Some(reply), left: Left::default(), tally: Tally::default(), deadline, upstream_time: Duration::ZERO, slot }
+    }
+
+    /// The straight way. What goes wrong before the answer has begun is said here, once.
+    async fn go(&mut self) {
+        let (ask, plan) = match self.plan_and_admit().await {
+            Ok(admitted) => admitted,
+            Err(fault) => return self.refuse(&fault),
+        };
+        let total = plan.candidates.first().map_or(TOTAL, |first| Duration::from_millis(first.provider.settings.timeouts.total_ms));
+        self.deadline = self.deadline.min(self.incoming.started + total);
+        match self.attempts(&ask, &plan).await {
+            Ok(reached) => relay::deliver(self, &ask, &plan, reached).await,
+            Err(end) => self.fail(&ask, &plan, end).await,
+        }
+    }
+
+    async fn plan_and_admit(&mut self) -> Result<(Ask, Plan), Fault> {
+        let Incoming { principal, policy, request, body, tags, .. } = &self.incoming;
+        let mut ask = Ask { principal: principal.clone(), policy: policy.clone(), request: request.clone(), body_bytes: body.len(), tags: tags.clone(), counted: None };
+        let mut replanned = false;
+        loop {
+            let plan = self.plan(&ask).await?;
+            match self.admit(&ask, &plan).await? {
+                Answer::Taken(left) => {
+                    self.left = left;
+                    self.tally.held = plan.ceiling.cost;
+                    self.tally.budgets = plan.budget_ids();
+                    self.keep(&ask, &plan);
+                    return Ok((ask, plan));
+                }
+                Answer::Denied(Denial::Stale) if !replanned => {
+                    replanned = true;
+                    self.renew(&mut ask)?;
+                }
+                Answer::Denied(Denial::Budget(denial)) if ask.counted.is_none() => match self.count(&plan).await {
+                    Some(tokens) if tokens < plan.input_tokens => ask.counted = Some(tokens),
+                    _ => return Err(Fault::denied(&Denial::Budget(denial), &plan.path)),
+                },
+                Answer::Denied(denial) => return Err(Fault::denied(&denial, &plan.path)),
+                Answer::Fenced | Answer::NotOpen | Answer::Duplicate => return Err(Fault::gateway_busy("this node has just opened a new session; try again")),
+            }
+        }
+    }
+
+    /// The policy has changed: the key and the plan are looked up anew.
+    fn renew(&mut self, ask: &mut Ask) -> Result<(), Fault> {
+        let policy = self.reactor.core.policy.load_full();
+        let principal = policy.view.key_by_id(ask.principal.key).cloned();
+        ask.principal = principal.ok_or_else(|| Fault::gateway_busy("the key has just changed"))?;
+        ask.policy = policy;
+        self.incoming.policy = ask.policy.clone();
+        self.incoming.principal = ask.principal.clone();
+        Ok(())
+    }
+
+    async fn plan(&self, ask: &Ask) -> Result<Plan, Fault> {
+        let stopping = || Fault::gateway_busy("this node is stopping");
+        let router = self.reactor.router(ask.principal.tenant).await.ok_or_else(stopping)?;
+        let (reply, answer) = oneshot::channel();
+        router.cast(router::Message::Plan { ask: ask.clone(), reply }).map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?
+    }
+
+    /// The exact input, off the runtime, where the vocabulary is public and the bound by bytes was refused.
+    async fn count(&self, plan: &Plan) -> Option<u64> {
+        let vocabularies: Option<Vec<_>> = plan.candidates.iter().map(|candidate| tokens::vocabulary(&candidate.model)).collect();
+        let vocabularies = vocabularies?;
+        let (request, body) = (self.incoming.request.clone(), self.incoming.body.clone());
+        let counted = tokio::task::spawn_blocking(move || vocabularies.into_iter().map(|vocabulary| tokens::input_tokens(vocabulary, &request, &body)).try_fold(0u64, |most, count| Some(most.max(count?))));
+        counted.await.ok().flatten()
+    }
+
+    async fn admit(&self, ask: &Ask, plan: &Plan) -> Result<Answer, Fault> {
+        let session = self.reactor.core.session();
+        let request = &ask.request;
+        let budgets = plan.budget_ids();
+        let admitted = Admitted {
+            node: session.node,
+            boot: session.boot,
+            key: ask.principal.key,
+            policy: plan.policy.view.position,
+            ceiling: plan.ceiling,
+            budgets: budgets.clone(),
+            claim: None,
+            model: request.model.clone(),
+            endpoint: request.endpoint.as_str().into(),
+            stream: request.stream,
+            tags: ask.tags.to_vec(),
+        };
+        let estimate = tokens::estimate(self.incoming.body.len() as u64).saturating_add(request.output_limit.unwrap_or(0));
+        let pace = Pace { call: self.incoming.id, principal: ask.principal.clone(), estimate, budgets: budgets.into(), ceiling: plan.ceiling };
+        let answer = self.submit(scribe::admission(self.incoming.id, admitted), Some(pace));
+        let late = || Fault::gateway_busy("the log did not answer in time; nothing was sent and nothing is charged");
+        match tokio::time::timeout(limits::ADMIT_WAIT, answer).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) | Err(_) => Err(late()),
+        }
+    }
+
+    async fn submit(&self, transaction: events::transaction::Transaction, pace: Option<Pace>) -> Option<Answer> {
+        let (reply, answer) = oneshot::channel();
+        self.reactor.scribe.cast(scribe::Message::Submit(Submission { transaction, call: self.incoming.id, pace, reply })).ok()?;
+        answer.await.ok()
+    }
+
+    /// Candidates in order, each tried at most twice, until one answers.
+    async fn attempts(&mut self, ask: &Ask, plan: &Plan) -> Result<Reached, End> {
+        let mut end = End::Unsent(Fault::gateway_busy("no provider can take this call now"));
+        let mut candidates = plan.candidates.iter().peekable();
+        while let Some(candidate) = candidates.next() {
+            let tries = if candidates.peek().is_some() { 1 } else { TRIES_EACH };
+            for turn in 0..tries {
+                if self.tally.attempts.len() as u32 >= limits::ATTEMPTS_MAX || Instant::now() >= self.deadline {
+                    return Err(end);
+                }
+                if !self.extend(ask, plan, candidate).await {
+                    return Err(end);
+                }
+                match self.attempt(plan, candidate).await {
+                    Ok(reached) => return Ok(reached),
+                    Err(Tried::Over(over)) => return Err(over),
+                    Err(Tried::Busy(busy)) => {
+                        end = end.or(busy);
+                        break;
+                    }
+                    Err(Tried::Again(fault, wait)) => {
+                        end = fault;
+                        let wait = wait.unwrap_or(BACKOFF * 2u32.pow(turn));
+                        if turn + 1 >= tries || wait > RETRY_WAIT_MAX || Instant::now() + wait >= self.deadline {
+                            break;
+                        }
+                        tokio::time::sleep(wait).await;
+                    }
+                }
+            }
+        }
+        Err(end)
+    }
+
+    /// A further attempt first commits what is not covered yet. False: it was refused.
+    async fn extend(&mut self, ask: &Ask, plan: &Plan, candidate: &Candidate) -> bool {
+        if self.tally.attempts.is_empty() && plan.candidates.first().is_some_and(|first| first.provider.id == candidate.provider.id) {
+            return true;
+        }
+        let again = self.tally.may_have_cost();
+        let adds = plan::extension(plan, ask, &self.tally.budgets, candidate, again);
+        let cost = if again { plan.ceiling.cost } else { Default::default() };
+        if adds.is_empty() && !again {
+            return true;
+        }
+        let ceiling = Figures { cost, tokens: if again { plan.ceiling.tokens } else { 0 }, requests: 0 };
+        let extended = Extended { attempt: self.tally.attempts.len() as u32 + 1, adds: adds.iter().map(|(budget, amount)| (budget.id, *amount)).collect(), ceiling };
+        let taken = self.submit(scribe::extension(self.incoming.id, extended, ask.principal.key), None).await;
+        if !matches!(taken, Some(Answer::Taken(_))) {
+            return false;
+        }
+        self.tally.held += cost;
+        for (budget, _) in adds {
+            if !self.tally.budgets.contains(&budget.id) {
+                self.tally.budgets.push(budget.id);
+            }
+        }
+        self.keep(ask, plan);
+        true
+    }
+
+    async fn attempt(&mut self, plan: &Plan, candidate: &Candidate) -> Result<Reached, Tried> {
+        let provider = &candidate.provider;
+        let stopping = || Tried::Over(End::Unsent(Fault::gateway_busy("this node is stopping")));
+        let upstream = self.reactor.upstream(provider.id).await.ok_or_else(stopping)?;
+        let (reply, permit) = oneshot::channel();
+        upstream.cast(upstream::Message::Permit { parallel_max: provider.settings.max_parallel, reply }).map_err(|_| stopping())?;
+        if let Err(busy) = permit.await.map_err(|_| stopping())? {
+            return Err(Tried::Busy(busy_fault(busy, &provider.name)));
+        }
+        let Incoming { id, request, body, headers, .. } = &self.incoming;
+        let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, candidate, output_limit: plan.output_limit };
+        let started = Instant::now();
+        self.reactor.handles.attempts.increment(1);
+        let sent = tokio::select! {
+            biased;
+            sent = tokio::time::timeout_at(self.deadline.into(), self.reactor.wire.send(attempt::request(&out))) => sent,
+            () = self.caller_cancelled(candidate) => return Err(self.cut(plan, candidate, &upstream, started, AttemptEnd::Cancelled)),
+            () = self.reactor.core.cut() => return Err(self.cut(plan, candidate, &upstream, started, AttemptEnd::Cancelled)),
+        };
+        let first_byte = started.elapsed();
+        self.upstream_time += first_byte;
+        let failure = match sent {
+            Ok(Ok(answer)) => match attempt::meaning(answer.status) {
+                Meaning::Good => {
+                    let upstream_id = attempt::upstream_id(&answer.headers);
+                    return Ok(Reached { candidate: candidate.clone(), answer, upstream, started, first_byte, upstream_id });
+                }
+                meaning => Failure::Status { answer, meaning },
+            },
+            Ok(Err(fault)) => Failure::Wire(fault),
+            Err(_) => Failure::Wire(WireFault { stage: crate::ports::Stage::FirstByte, sent: crate::ports::Sent::Maybe, message: "the whole call's deadline has passed".into() }),
+        };
+        Err(self.failed(plan, candidate, failure, &upstream, first_byte).await)
+    }
+
+    /// Waits until the caller has left, where the policy is to cancel.
+    async fn caller_cancelled(&self, candidate: &Candidate) {
+        let policy = candidate.provider.settings.on_client_gone;
+        if !policy.map_or(self.request().stream, |policy| policy == OnClientGone::Cancel) {
+            return std::future::pending().await;
+        }
+        // `closed` needs the sender whole, which `send` takes later: a look now and then is enough before the first byte.
+        while !self.caller_left() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// An attempt that was given up before it gave an answer: it may have cost up to its ceiling.
+    fn cut(&mut self, plan: &Plan, candidate: &Candidate, upstream: &ractor::ActorRef<upstream::Message>, started: Instant, end: AttemptEnd) -> Tried {
+        let _ = upstream.cast(upstream::Message::Outcome(upstream::Outcome::Neutral)); // it ended with its reactor
+        let bill = charge::at_ceiling(plan, &self.incoming.request, candidate);
+        let took = millis(started.elapsed());
+        self.upstream_time += started.elapsed();
+        self.tally.add(candidate, end, &bill, took, took, None);
+        Tried::Over(End::Failed(Answered::Fault(Fault::gateway_busy("the call was given up before its provider answered"))))
+    }
+
+    /// Notes a failed attempt: what it may have cost, and what follows.
+    async fn failed(&mut self, plan: &Plan, candidate: &Candidate, failure: Failure, upstream: &ractor::ActorRef<upstream::Message>, took: Duration) -> Tried {
+        let took_ms = millis(took);
+        match failure {
+            Failure::Wire(fault) => {
+                let _ = upstream.cast(upstream::Message::Outcome(upstream::Outcome::Failed)); // it ended with its reactor
+                tracing::warn!(call = %self.incoming.id, provider = candidate.provider.name, stage = ?fault.stage, error = fault.message, "an attempt failed");
+                let (end, bill) = match (attempt::may_have_cost(&fault), attempt::timed_out(&fault)) {
+                    (false, _) => (AttemptEnd::NotSent, Bill::default()),
+                    (true, true) => (AttemptEnd::TimedOut, charge::at_ceiling(plan, &self.incoming.request, candidate)),
+                    (true, false) => (AttemptEnd::Broken, charge::at_ceiling(plan, &self.incoming.request, candidate)),
+                };
+                self.tally.add(candidate, end, &bill, took_ms, took_ms, None);
+                Tried::Again(End::Failed(Answered::Fault(wire_fault(&fault, &candidate.provider.name))), None)
+            }
+            Failure::Status { answer, meaning } => {
+                let (status, wait) = (answer.status, attempt::retry_after(&answer.headers));
+                let outcome = match (status.as_u16(), wait) {
+                    (429, Some(wait)) => upstream::Outcome::Cooldown(wait),
+                    (429 | 408 | 409 | 425, _) => upstream::Outcome::Neutral,
+                    (500.., _) => upstream::Outcome::Failed,
+                    _ => upstream::Outcome::Answered(took),
+                };
+                let _ = upstream.cast(upstream::Message::Outcome(outcome)); // it ended with its reactor
+                let upstream_id = attempt::upstream_id(&answer.headers);
+                self.tally.add(candidate, AttemptEnd::Status(status.as_u16()), &Bill::default(), took_ms, took_ms, upstream_id);
+                match meaning {
+                    Meaning::Auth => {
+                        tracing::error!(provider = candidate.provider.name, status = status.as_u16(), "the provider does not take our secret");
+                        let message = format!("the provider {} did not take the gateway's credentials; this is not the caller's fault", candidate.provider.name);
+                        Tried::Again(End::Failed(Answered::Fault(Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_auth", message))), Some(Duration::MAX))
+                    }
+                    Meaning::Retry => Tried::Again(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await), wait),
+                    _ => Tried::Over(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await)),
+                }
+            }
+        }
+    }
+
+    /// No attempt gave an answer: the record first, then the last fault.
+    async fn fail(&mut self, ask: &Ask, plan: &Plan, end: End) {
+        let nothing_sent = self.tally.attempts.iter().all(|attempt| attempt.end == AttemptEnd::NotSent);
+        let recorded = if nothing_sent {
+            self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::Unreachable }).await
+        } else {
+            self.record(ask, plan, Outcome::Failed, None).await
+        };
+        match (recorded, end) {
+            (false, _) => self.say(&Fault::record_pending(&self.incoming.id.to_string())),
+            (true, End::Unsent(fault) | End::Failed(Answered::Fault(fault))) => self.say(&fault),
+            (true, End::Failed(Answered::Whole { status, headers, body })) => self.send(plan, status, headers, ReplyBody::Whole(body)),
+        }
+    }
+
+    /// Appends the record and waits for it. False: it is not durable yet.
+    pub(crate) async fn record(&mut self, ask: &Ask, plan: &Plan, outcome: Outcome, used: Option<&Bill>) -> bool {
+        let finished = charge::finished(ask, plan, &self.tally, outcome, used, millis(self.incoming.started.elapsed()));
+        self.count_finished(&finished);
+        self.append_record(Event::Finished(Box::new(finished))).await
+    }
+
+    async fn append_record(&mut self, event: Event) -> bool {
+        let key = self.incoming.principal.key;
+        self.slot.0.lock().take();
+        let appended = self.submit(scribe::record(self.incoming.id, event, key), None);
+        match tokio::time::timeout(limits::RECORD_WAIT, appended).await {
+            Ok(Some(Answer::Taken(_))) => true,
+            Ok(Some(_)) => {
+                self.reactor.handles.duplicate.increment(1);
+                true // another record is in force
+            }
+            Ok(None) | Err(_) => false,
+        }
+    }
+
+    /// A task that ended without a record: charged like an attempt that broke off.
+    async fn abort(&mut self, ask: &Ask, plan: &Plan, tally: Tally) {
+        self.tally = tally;
+        self.reactor.handles.aborted.increment(1);
+        if let Some(candidate) = plan.candidates.first() {
+            let bill = charge::at_ceiling(plan, &ask.request, candidate);
+            self.tally.add(candidate, AttemptEnd::Broken, &bill, 0, 0, None);
+        }
+        self.record(ask, plan, Outcome::Aborted, None).await;
+    }
+
+    fn keep(&self, ask: &Ask, plan: &Plan) {
+        *self.slot.0.lock() = Some((ask.clone(), plan.clone(), self.tally.clone()));
+    }
+
+    fn count_finished(&self, finished: &Finished) {
+        let handles = &self.reactor.handles;
+        handles.call(self.incoming.request.endpoint, finished.outcome).increment(1);
+        handles.input_tokens.increment(finished.usage.tokens_in());
+        handles.output_tokens.increment(finished.usage.tokens_out());
+        handles.estimated.increment(u64::from(finished.estimated));
+        handles.overrun.increment(u64::from(finished.overrun.0 > 0));
+        handles.duration.record(self.incoming.started.elapsed().as_secs_f64());
+        handles.overhead.record(self.overhead().as_secs_f64());
+    }
+
+    /// Our own share of the time so far.
+    pub(crate) fn overhead(&self) -> Duration {
+        self.incoming.started.elapsed().saturating_sub(self.upstream_time)
+    }
+
+    /// A refusal: the call was never admitted.
+    fn refuse(&mut self, fault: &Fault) {
+        self.reactor.handles.refused();
+        self.say(fault);
+    }
+
+    /// Answers with an error, if nothing was answered yet.
+    pub(crate) fn say(&mut self, fault: &Fault) {
+        let Some(reply) = self.reply.take() else { return };
+        let mut headers = HeaderMap::with_capacity(8);
+        fault.headers(&mut headers);
+        relay::own_headers(self, None, &mut headers);
+        let body = fault.body(self.incoming.request.endpoint.dialect(), &self.incoming.id.to_string());
+        let _ = reply.send(Reply { status: fault.status, headers, body: ReplyBody::Whole(body) }); // the caller has left
+    }
+
+    pub(crate) fn send(&mut self, plan: &Plan, status: StatusCode, mut headers: HeaderMap, body: ReplyBody) {
+        let Some(reply) = self.reply.take() else { return };
+        relay::own_headers(self, Some(plan), &mut headers);
+        let _ = reply.send(Reply { status, headers, body }); // the caller has left
+    }
+
+    pub(crate) fn caller_left(&self) -> bool {
+        self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    pub(crate) fn request(&self) -> &Request {
+        &self.incoming.request
+    }
+}
+
+/// How a call without an answer ends.
+pub(crate) enum End {
+    /// Nothing was sent.
+    Unsent(Fault),
+    Failed(Answered),
+}
+
+impl End {
+    /// What an attempt said is worth more than that nobody could be asked.
+    fn or(self, busy: Fault) -> End {
+        match self {
+            End::Unsent(_) => End::Unsent(busy),
+            failed => failed,
+        }
+    }
+}
+
+/// What the last attempt said.
+pub(crate) enum Answered {
+    Fault(Fault),
+    /// The provider's own error, which passes unchanged.
+    Whole { status: StatusCode, headers: HeaderMap, body: Bytes },
+}
+
+/// What follows on an attempt that gave no answer.
+enum Tried {
+    /// Another try may help, after so long.
+    Again(End, Option<Duration>),
+    Busy(Fault),
+    Over(End),
+}
+
+fn busy_fault(busy: Busy, provider: &str) -> Fault {
+    match busy {
+        Busy::Open(wait) => {
+            let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, dialects::ErrorKind::Overloaded, "upstream_unavailable", Side::Upstream, format!("the provider {provider} is failing; it is left alone for now"));
+            fault.after(wait.as_secs() + 1)
+        }
+        Busy::Full => {
+            let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, dialects::ErrorKind::Overloaded, "upstream_busy", Side::Upstream, format!("the provider {provider} has as many calls as it may have"));
+            fault.after(1)
+        }
+    }
+}
+
+fn wire_fault(fault: &WireFault, provider: &str) -> Fault {
+    use crate::ports::Stage;
+    let (status, code) = match fault.stage {
+        Stage::FirstByte | Stage::Silence => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
+        Stage::Connect | Stage::Tls => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
+        Stage::Refused => (StatusCode::BAD_GATEWAY, "upstream_url_refused"),
+        Stage::Write | Stage::Body | Stage::Protocol => (StatusCode::BAD_GATEWAY, "upstream_broke_off"),
+    };
+    Fault::upstream(status, code, format!("the provider {provider} could not be asked: {}", stage_words(fault.stage)))
+}
+
+fn stage_words(stage: crate::ports::Stage) -> &'static str {
+    use crate::ports::Stage;
+    match stage {
+        Stage::Connect => "no connection",
+        Stage::Tls => "no TLS session",
+        Stage::Write => "the request could not be written",
+        Stage::FirstByte => "no answer in time",
+        Stage::Silence => "it fell silent",
+        Stage::Body => "the answer broke off",
+        Stage::Protocol => "what came was no HTTP answer",
+        Stage::Refused => "its address is not allowed",
+    }
+}
+
+pub(crate) fn millis(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// A header of ours; what cannot be one is left out.
+pub(crate) fn put(headers: &mut HeaderMap, name: &'static str, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(name, value);
+    }
+}

@@ -1,0 +1,445 @@
+//! The answer on its way to the caller: whole or in pieces, metered as it passes, its end kept back until the record is durable.
+
+use crate::{
+    attempt,
+    call::{Answered, Reached, ReplyBody, Way, millis, put},
+    charge::{self, Bill, Metered},
+    fault::Fault,
+    plan::{Ask, Plan},
+    ports::{WireAnswer, WireBody, WireFault},
+    upstream,
+};
+use bytes::{Bytes, BytesMut};
+use dialects::{Dialect, Endpoint, Piece, Stream, keep_alive, read_answer};
+use events::{
+    call::{AttemptEnd, Outcome},
+    limits,
+    provider::OnClientGone,
+};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
+use std::{
+    future::poll_fn,
+    time::{Duration, Instant},
+};
+use tokio::sync::mpsc;
+
+/// Delivers an answer that has begun, and records it.
+pub(crate) async fn deliver(way: &mut Way, ask: &Ask, plan: &Plan, reached: Reached) {
+    way.reactor.handles.first_byte.record(reached.first_byte.as_secs_f64());
+    let is_stream = reached.answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if way.request().stream && is_stream { stream(way, ask, plan, reached).await } else { whole(way, ask, plan, reached).await }
+}
+
+/// Why reading an answer stopped early.
+enum Break {
+    Wire(WireFault),
+    /// It is larger than it may be.
+    TooLarge,
+    /// The whole call's deadline has passed.
+    Deadline,
+    /// The caller left, and the policy is to cancel.
+    Cancelled,
+    /// The node is stopping, and the time for what ran is over.
+    Stopping,
+}
+
+/// What becomes of the upstream when the caller has left.
+fn cancels(way: &Way, reached: &Reached) -> bool {
+    reached.candidate.provider.settings.on_client_gone.map_or(way.request().stream, |policy| policy == OnClientGone::Cancel)
+}
+
+/// An unstreamed answer waits whole for its record.
+async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
+    let cancels = cancels(way, &reached);
+    let began = Instant::now();
+    let collected = collect(way, &mut *reached.answer.body, cancels).await;
+    way.upstream_time += began.elapsed();
+    let _ = reached.upstream.cast(upstream::Message::Outcome(verdict(&collected, reached.first_byte))); // it ended with its reactor
+    let (body, end) = match collected {
+        Ok(body) => (body, None),
+        Err((body, stop)) => (body, Some(stop)),
+    };
+    let read = read_answer(way.request().endpoint, &body).ok();
+    let metered = Metered {
+        usage: read.as_ref().and_then(|answer| answer.usage.filter(|_| !answer.unfinished)).map(|usage| usage.plus(&read.as_ref().map(|answer| answer.beside).unwrap_or_default())),
+        output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
+        service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
+    };
+    let bill = note(way, plan, &reached, &metered, end.as_ref());
+    let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
+    let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
+    match (recorded, end) {
+        (false, _) => way.say(&Fault::record_pending(&way.incoming.id.to_string())),
+        (true, Some(stop)) => way.say(&broken(&stop, &reached.candidate.provider.name)),
+        (true, None) => {
+            let mut headers = attempt::downwards(&reached.answer.headers);
+            put(&mut headers, "x-tollgate-cost-usd", &way.tally.attempts.iter().map(|attempt| attempt.cost).sum::<events::Money>().to_string());
+            answer_headers(&mut headers, &reached);
+            way.send(plan, reached.answer.status, headers, ReplyBody::Whole(body));
+        }
+    }
+}
+
+type Collected = Result<Bytes, (Bytes, Break)>;
+
+async fn collect(way: &mut Way, body: &mut dyn WireBody, cancels: bool) -> Collected {
+    let deadline = way.deadline;
+    let cut = way.reactor.core.cut();
+    tokio::pin!(cut);
+    let mut pieces: Vec<Bytes> = Vec::new();
+    let mut size = 0;
+    loop {
+        let next = poll_fn(|context| body.poll_next(context));
+        let next = tokio::select! {
+            biased;
+            next = tokio::time::timeout_at(deadline.into(), next) => next,
+            () = gone(way), if cancels => return Err((join(pieces), Break::Cancelled)),
+            () = cut.as_mut() => return Err((join(pieces), Break::Stopping)),
+        };
+        match next {
+            Err(_) => return Err((join(pieces), Break::Deadline)),
+            Ok(None) => return Ok(join(pieces)),
+            Ok(Some(Err(fault))) => return Err((join(pieces), Break::Wire(fault))),
+            Ok(Some(Ok(piece))) => {
+                size += piece.len();
+                if size > limits::ANSWER_BYTES_MAX {
+                    return Err((join(pieces), Break::TooLarge));
+                }
+                pieces.push(piece);
+            }
+        }
+    }
+}
+
+async fn gone(way: &mut Way) {
+    match &mut way.reply {
+        Some(reply) => reply.closed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// One piece, the common case, is not copied.
+fn join(mut pieces: Vec<Bytes>) -> Bytes {
+    if pieces.len() == 1 {
+        return pieces.pop().unwrap_or_default();
+    }
+    let mut all = BytesMut::with_capacity(pieces.iter().map(Bytes::len).sum());
+    pieces.iter().for_each(|piece| all.extend_from_slice(piece));
+    all.freeze()
+}
+
+fn verdict(collected: &Collected, first_byte: Duration) -> upstream::Outcome {
+    match collected {
+        Ok(_) => upstream::Outcome::Answered(first_byte),
+        Err((_, Break::Wire(_) | Break::Deadline)) => upstream::Outcome::Failed,
+        Err((_, Break::TooLarge | Break::Cancelled | Break::Stopping)) => upstream::Outcome::Neutral,
+    }
+}
+
+fn outcome_of(stop: Option<&Break>) -> Outcome {
+    match stop {
+        None => Outcome::Ok,
+        Some(Break::Cancelled | Break::Stopping) => Outcome::Aborted,
+        Some(_) => Outcome::Failed,
+    }
+}
+
+/// Notes the attempt that was used, with its bill.
+fn note(way: &mut Way, plan: &Plan, reached: &Reached, metered: &Metered, stop: Option<&Break>) -> Bill {
+    let bill = charge::bill(plan, way.request(), &reached.candidate, way.incoming.body.len(), metered);
+    let end = match stop {
+        None => AttemptEnd::Ok,
+        Some(Break::Cancelled | Break::Stopping) => AttemptEnd::Cancelled,
+        Some(Break::Deadline) => AttemptEnd::TimedOut,
+        Some(Break::TooLarge) => AttemptEnd::Cut,
+        Some(Break::Wire(fault)) if attempt::timed_out(fault) => AttemptEnd::TimedOut,
+        Some(Break::Wire(_)) => AttemptEnd::Broken,
+    };
+    let (first_byte, total) = (millis(reached.first_byte), millis(reached.started.elapsed()));
+    way.tally.add(&reached.candidate, end, &bill, first_byte, total, reached.upstream_id.clone());
+    bill
+}
+
+fn broken(stop: &Break, provider: &str) -> Fault {
+    match stop {
+        Break::Deadline => Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the answer of {provider} did not end in time")),
+        Break::TooLarge => Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_answer_too_large", format!("the answer of {provider} is larger than {} bytes", limits::ANSWER_BYTES_MAX)),
+        Break::Cancelled => Fault::upstream(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT), "client_closed_request", "the caller left"),
+        Break::Stopping => Fault::gateway_busy("this node is stopping, and the answer was cut"),
+        Break::Wire(fault) if attempt::timed_out(fault) => Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the provider {provider} fell silent in its answer")),
+        Break::Wire(_) => Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", format!("the answer of {provider} broke off before its end")),
+    }
+}
+
+/// The longest wait for what a provider may still send behind the end.
+const TRAILER_WAIT: Duration = Duration::from_secs(5);
+
+/// A stream, piece by piece.
+struct Relay<'a> {
+    way: &'a mut Way,
+    plan: &'a Plan,
+    reader: Stream,
+    /// Where pieces go; None until the head is sent.
+    out: Option<mpsc::Sender<Bytes>>,
+    /// Pieces that wait for the head: nothing that a caller sees was in them.
+    early: Vec<Bytes>,
+    /// The end and what follows, kept back until the record is durable.
+    end: Vec<Bytes>,
+    end_bytes: usize,
+    head: Option<(StatusCode, HeaderMap)>,
+    /// The caller does not read any more.
+    gone: bool,
+    last_sent: Instant,
+    sent_events: u64,
+}
+
+async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
+    let cancels = cancels(way, &reached);
+    let request = way.request();
+    let strip_usage = !request.wants_usage && matches!(request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+    let reader = Stream::new(request.endpoint, request.choices, strip_usage);
+    let mut headers = attempt::downwards(&reached.answer.headers);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    answer_headers(&mut headers, &reached);
+    let head = Some((reached.answer.status, headers));
+    let mut relay = Relay { way, plan, reader, out: None, early: Vec::new(), end: Vec::new(), end_bytes: 0, head, gone: false, last_sent: Instant::now(), sent_events: 0 };
+    let stop = relay.run(&mut *reached.answer.body, cancels).await;
+    let Relay { reader, mut out, end, head, early, sent_events, .. } = relay;
+    let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled));
+    let failed = reader.failed().cloned();
+    let _ = reached.upstream.cast(upstream::Message::Outcome(match &stop {
+        Some(Break::Wire(_) | Break::Deadline) => upstream::Outcome::Failed,
+        Some(_) => upstream::Outcome::Neutral,
+        None => upstream::Outcome::Answered(reached.first_byte),
+    })); // it ended with its reactor
+    let usage = reader.usage().map(|usage| usage.plus(&reader.beside()));
+    // A stream that broke off has at best the figures of its beginning: those of its output are our own.
+    let usage = usage.filter(|_| complete || failed.is_some());
+    let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
+    let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
+    let bill = note(way, plan, &reached, &metered, stop.as_ref());
+    let outcome = if complete && failed.is_none() { Outcome::Ok } else if stop.is_some() { outcome_of(stop.as_ref()) } else { Outcome::Failed };
+    let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
+    let fault = if recorded { stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name)) } else { Some(Fault::record_pending(&way.incoming.id.to_string())) };
+    if out.is_none() {
+        if let Some(fault) = &fault {
+            return way.say(fault);
+        }
+        out = open(way, plan, head, early).await;
+    }
+    let Some(out) = out else { return };
+    match fault {
+        Some(fault) => drop(out.send(fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)).await),
+        None => {
+            for piece in end {
+                if out.send(piece).await.is_err() {
+                    return; // the caller has left
+                }
+            }
+        }
+    }
+}
+
+/// Upstream closed before the dialect's end.
+fn early_end() -> Break {
+    Break::Wire(WireFault { stage: crate::ports::Stage::Body, sent: crate::ports::Sent::Maybe, message: "the stream ended before its end".into() })
+}
+
+/// Sends the head, and what waited for it.
+async fn open(way: &mut Way, plan: &Plan, head: Option<(StatusCode, HeaderMap)>, early: Vec<Bytes>) -> Option<mpsc::Sender<Bytes>> {
+    let (status, headers) = head?;
+    let (out, pieces) = mpsc::channel(limits::ANSWER_QUEUE_MAX);
+    way.send(plan, status, headers, ReplyBody::Stream(pieces));
+    for piece in early {
+        out.send(piece).await.ok()?;
+    }
+    Some(out)
+}
+
+impl Relay<'_> {
+    /// Passes pieces on until the stream ends. None: it ended by itself.
+    async fn run(&mut self, body: &mut dyn WireBody, cancels: bool) -> Option<Break> {
+        let mut pieces = Vec::new();
+        let pause = tokio::time::sleep(limits::KEEP_ALIVE_EVERY);
+        let cut = self.way.reactor.core.cut();
+        tokio::pin!(pause, cut);
+        loop {
+            let left = self.caller_left();
+            if left && cancels {
+                return Some(Break::Cancelled);
+            }
+            let began = Instant::now();
+            let deadline = if self.end.is_empty() { self.way.deadline } else { self.way.deadline.min(began + TRAILER_WAIT) };
+            let next = poll_fn(|context| body.poll_next(context));
+            let out = self.out.clone();
+            let next = tokio::select! {
+                biased;
+                next = tokio::time::timeout_at(deadline.into(), next) => next,
+                () = async { match &out { Some(out) => out.closed().await, None => std::future::pending().await } }, if cancels && !left => return Some(Break::Cancelled),
+                () = cut.as_mut() => return Some(Break::Stopping),
+                () = pause.as_mut() => {
+                    self.keep_alive().await;
+                    pause.as_mut().reset((self.last_sent + limits::KEEP_ALIVE_EVERY).into());
+                    self.way.upstream_time += began.elapsed();
+                    continue;
+                }
+            };
+            self.way.upstream_time += began.elapsed();
+            match next {
+                Err(_) if !self.end.is_empty() => return None, // it leaves the connection open behind its end
+                Err(_) => return Some(Break::Deadline),
+                Ok(None) => {
+                    self.reader.close(&mut pieces);
+                    return self.pass(&mut pieces).await;
+                }
+                Ok(Some(Err(fault))) => {
+                    self.reader.close(&mut pieces);
+                    let over = self.pass(&mut pieces).await;
+                    return over.or(Some(Break::Wire(fault)));
+                }
+                Ok(Some(Ok(chunk))) => {
+                    if self.reader.push(chunk, &mut pieces).is_err() {
+                        return Some(Break::TooLarge);
+                    }
+                    if let Some(stop) = self.pass(&mut pieces).await {
+                        return Some(stop);
+                    }
+                }
+            }
+        }
+    }
+
+    async fn pass(&mut self, pieces: &mut Vec<Piece>) -> Option<Break> {
+        for piece in pieces.drain(..) {
+            match piece {
+                Piece::Pass(bytes) => self.early.push(bytes),
+                Piece::End(bytes) => {
+                    self.end_bytes += bytes.len();
+                    if self.end_bytes > limits::HELD_BACK_BYTES_MAX {
+                        return Some(Break::TooLarge);
+                    }
+                    self.end.push(bytes);
+                }
+            }
+        }
+        if self.past_ceiling() {
+            return Some(Break::TooLarge);
+        }
+        if self.reader.started() || !self.end.is_empty() || self.early.len() > limits::ANSWER_QUEUE_MAX {
+            self.flush().await;
+        }
+        None
+    }
+
+    /// More came than one attempt can be charged: no token has as many bytes as this allows for each.
+    fn past_ceiling(&self) -> bool {
+        const BYTES_A_TOKEN_MAX: u64 = 128;
+        self.plan.ceiling.tokens > 0 && self.reader.output_bytes() / BYTES_A_TOKEN_MAX > self.plan.output_tokens
+    }
+
+    /// Sends what waits, with the head before it if that is not out yet.
+    async fn flush(&mut self) {
+        if self.early.is_empty() {
+            return;
+        }
+        let early = std::mem::take(&mut self.early);
+        self.sent_events += early.len() as u64;
+        self.last_sent = Instant::now();
+        match &self.out {
+            None => {
+                let head = self.head.take();
+                self.out = open(self.way, self.plan, head, early).await;
+                self.gone = self.out.is_none();
+            }
+            Some(out) => {
+                for piece in early {
+                    if out.send(piece).await.is_err() {
+                        self.gone = true;
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// A comment in our own gaps, so that no proxy on the way closes a silent stream.
+    async fn keep_alive(&mut self) {
+        if self.last_sent.elapsed() < limits::KEEP_ALIVE_EVERY || self.gone {
+            return;
+        }
+        self.early.push(Bytes::from_static(keep_alive(self.way.request().endpoint)));
+        self.flush().await;
+    }
+
+    fn caller_left(&self) -> bool {
+        self.gone || self.way.caller_left() || self.out.as_ref().is_some_and(mpsc::Sender::is_closed)
+    }
+}
+
+/// The provider's own error, read whole and bounded; it passes unchanged after the last try.
+pub(crate) async fn error_answer(answer: WireAnswer, wait: Option<Duration>, provider: &str, deadline: Instant) -> Answered {
+    const ERROR_BYTES_MAX: usize = 1 << 20;
+    let WireAnswer { status, headers, mut body } = answer;
+    let mut pieces = Vec::new();
+    let mut size = 0;
+    let read = async {
+        while let Some(Ok(piece)) = poll_fn(|context| body.poll_next(context)).await {
+            size += piece.len();
+            if size > ERROR_BYTES_MAX {
+                return false;
+            }
+            pieces.push(piece);
+        }
+        true
+    };
+    if !matches!(tokio::time::timeout_at(deadline.into(), read).await, Ok(true)) {
+        return Answered::Fault(Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", format!("the error answer of {provider} could not be read")));
+    }
+    let mut passed = attempt::downwards(&headers);
+    if let Some(seconds) = wait.map(|wait| wait.as_secs().clamp(1, 60)) {
+        passed.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    put(&mut passed, "x-tollgate-provider", provider);
+    if let Some(id) = attempt::upstream_id(&headers) {
+        put(&mut passed, "x-tollgate-upstream-id", &id);
+    }
+    Answered::Whole { status, headers: passed, body: join(pieces) }
+}
+
+fn answer_headers(headers: &mut HeaderMap, reached: &Reached) {
+    put(headers, "x-tollgate-provider", &reached.candidate.provider.name);
+    if let Some(id) = &reached.upstream_id {
+        put(headers, "x-tollgate-upstream-id", id);
+    }
+}
+
+/// What we say of a call on every answer.
+pub(crate) fn own_headers(way: &Way, plan: Option<&Plan>, headers: &mut HeaderMap) {
+    let call = way.incoming.id.to_string();
+    put(headers, "x-request-id", &call);
+    if way.request().endpoint.dialect() == Dialect::Anthropic {
+        put(headers, "request-id", &call);
+    }
+    put(headers, "x-tollgate-model", &way.request().model);
+    headers.insert("x-tollgate-attempts", HeaderValue::from(way.tally.attempts.len().max(usize::from(plan.is_some()))));
+    headers.insert("x-tollgate-overhead-us", HeaderValue::from(way.overhead().as_micros() as u64));
+    put(headers, "x-tollgate-policy", &events::Position::new(way.incoming.policy.view.position).to_string());
+    if let Some((_, tokens)) = plan.and_then(|plan| plan.output_limit) {
+        headers.insert("x-tollgate-max-output-tokens", HeaderValue::from(tokens));
+    }
+    rate_headers(way, headers);
+}
+
+fn rate_headers(way: &Way, headers: &mut HeaderMap) {
+    let names = [
+        (way.left.requests, ["x-ratelimit-limit-requests", "x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"]),
+        (way.left.tokens, ["x-ratelimit-limit-tokens", "x-ratelimit-remaining-tokens", "x-ratelimit-reset-tokens"]),
+    ];
+    for (left, [limit, remaining, reset]) in names {
+        if let Some((allowed, rest, seconds)) = left {
+            headers.insert(limit, HeaderValue::from(allowed));
+            headers.insert(remaining, HeaderValue::from(rest));
+            put(headers, reset, &format!("{seconds}s"));
+        }
+    }
+}

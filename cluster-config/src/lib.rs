@@ -1,0 +1,24 @@
+//! What the cluster is told to be. A file becomes a checked [`Config`] ([`parse`]); the difference to what is becomes commands
+//! ([`plan`]); what is becomes the [`View`] that calls are decided by, made from the state once and then kept up event by event.
+//!
+//! Pure: no clock, no environment, no file, no chance. What comes from outside is handed in: the text, the variables, the secrets.
+
+mod catalogue;
+mod config;
+mod environment;
+mod fields;
+mod pattern;
+mod plan;
+pub mod price;
+mod problem;
+mod tree;
+mod values;
+mod view;
+
+pub use catalogue::shipped_catalogue;
+pub use config::{Config, parse};
+pub use environment::from_environment;
+pub use plan::{Change, Op, Plan, Secrets, Step, plan};
+pub use problem::Problem;
+pub use tree::fill;
+pub use view::{Candidate, KeyState, Level, Listing, ModelRefusal, PathBudget, Principal, ProviderView, Resolved, View};

@@ -1,0 +1,366 @@
+//! The difference between what is told and what is, as commands in an order in which nothing is usable before what limits it.
+
+mod names;
+mod paths;
+mod prune;
+mod references;
+
+use crate::{
+    Problem,
+    config::{Budget, Config, Key, Model, Provider, places},
+    problem::Problems,
+    shipped_catalogue,
+};
+use events::{
+    Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key, key::KeyHash, model, provider,
+    scope, tenant,
+};
+use names::Names;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is to be done.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    /// For people.
+    pub changes: Vec<Change>,
+    /// For keepers, in order. A step that is decided twice changes nothing the second time.
+    pub steps: Vec<Step>,
+}
+
+/// One change as people see it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Change {
+    pub op: Op,
+    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget` or `catalogue`.
+    pub kind: &'static str,
+    /// Its name; `tenant/name` where the name alone would be ambiguous.
+    pub name: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Op {
+    Create,
+    Update,
+    Delete,
+    Close,
+    Revoke,
+}
+
+/// One command for one keeper.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Step {
+    Tenant(TenantId, tenant::Command),
+    Scope(ScopeId, scope::Command),
+    Key(KeyId, key::Command),
+    /// With the sealed note that goes into the same transaction, where the secret is new.
+    Provider(ProviderId, provider::Command, Option<Vec<u8>>),
+    Model(ModelId, model::Command),
+    Budget(BudgetId, budget::Command),
+    Catalogue(catalogue::Command),
+}
+
+/// What a plan needs to know of secrets.
+pub trait Secrets {
+    /// Seals a provider's secret: the note's digest, and the note.
+    fn seal(&mut self, provider: ProviderId, secret: &str) -> ([u8; 32], Vec<u8>);
+    /// The secret that the provider has, to see whether it changed.
+    fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String>;
+    /// The keyed hash of a virtual key's secret.
+    fn hash(&self, secret: &str) -> KeyHash;
+    /// A fresh secret for a virtual key.
+    fn make(&mut self) -> String;
+}
+
+/// Turns the difference between `config` and `state` into steps. What the file does not name stays, unless `prune`. With the plan come
+/// the secrets that were made, by the key's name; they are shown once.
+///
+/// # Errors
+/// References to nothing, and what does not fit together with what is there.
+pub fn plan(config: &Config, state: &State, prune: bool, secrets: &mut dyn Secrets) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let names = Names::of(state);
+    // what is going to be pruned is no place to hang something on
+    let stays = if prune { Names::default() } else { names.clone() };
+    let outside = stays.outside(state);
+    let homes = places::resolve(config, &outside, true, &mut problems);
+    references::check(config, &stays, &mut problems);
+    paths::check(config, &homes, state, &stays, prune, &mut problems);
+    let mut planner = Planner {
+        state,
+        secrets,
+        homes,
+        ambiguous: BTreeSet::new(),
+        next_id: state.books.head.next_id,
+        names,
+        plan: Plan::default(),
+        made: BTreeMap::new(),
+        budgets: BTreeSet::new(),
+        hashes: BTreeMap::new(),
+        problems,
+    };
+    if planner.problems.0.is_empty() {
+        planner.all(config, prune);
+    }
+    let Planner { plan, made, problems, .. } = planner;
+    problems.or((plan, made))
+}
+
+struct Planner<'a> {
+    state: &'a State,
+    secrets: &'a mut dyn Secrets,
+    homes: places::Places,
+    /// Names of scopes and keys that more than one tenant has.
+    ambiguous: BTreeSet<(&'static str, String)>,
+    next_id: u64,
+    names: Names,
+    plan: Plan,
+    made: BTreeMap<String, String>,
+    /// Budgets that the file names.
+    budgets: BTreeSet<BudgetId>,
+    /// Secrets of keys as they will be, with the place of the key in the file.
+    hashes: BTreeMap<KeyId, (KeyHash, Option<String>)>,
+    problems: Problems,
+}
+
+impl Planner<'_> {
+    fn all(&mut self, config: &Config, prune: bool) {
+        let named = prune.then(|| prune::Named::of(config, &self.homes));
+        self.find_ambiguous(config);
+        if let Some(named) = &named {
+            self.prune_keys(named);
+        }
+        self.catalogue(config);
+        self.tenants(config);
+        self.scopes(config);
+        config.providers.iter().for_each(|provider| self.provider(provider));
+        config.models.iter().for_each(|model| self.model(model));
+        let keys: Vec<(KeyId, bool)> = self.key_ids(config);
+        self.all_budgets(config, &keys);
+        for (at, (key, (id, new))) in config.keys.iter().zip(keys).enumerate() {
+            self.key(key, at, id, new);
+        }
+        self.secrets_are_unique();
+        if let Some(named) = &named {
+            self.prune_rest(named);
+        }
+    }
+
+    fn id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        id
+    }
+
+    fn find_ambiguous(&mut self, config: &Config) {
+        let file_scopes = config.scopes.iter().zip(&self.homes.scopes).filter_map(|(scope, home)| Some((home.as_ref()?.tenant.as_str(), scope.name.as_str())));
+        let file_keys = config.keys.iter().zip(&self.homes.keys).filter_map(|(key, home)| Some((home.as_ref()?.tenant.as_str(), key.name.as_str())));
+        let scopes = self.names.scopes.keys().map(|(tenant, name)| (tenant.as_str(), name.as_str())).chain(file_scopes).map(|place| ("scope", place));
+        let keys = self.names.keys.keys().map(|(tenant, name)| (tenant.as_str(), name.as_str())).chain(file_keys).map(|place| ("key", place));
+        let mut tenants: BTreeMap<(&'static str, &str), BTreeSet<&str>> = BTreeMap::new();
+        for (kind, (tenant, name)) in scopes.chain(keys) {
+            tenants.entry((kind, name)).or_default().insert(tenant);
+        }
+        self.ambiguous = tenants.into_iter().filter(|(_, tenants)| tenants.len() > 1).map(|((kind, name), _)| (kind, name.to_owned())).collect();
+    }
+
+    /// A scope's or key's name as people see it.
+    fn shown(&self, kind: &'static str, tenant: &str, name: &str) -> String {
+        if self.ambiguous.contains(&(kind, name.to_owned())) { format!("{tenant}/{name}") } else { name.to_owned() }
+    }
+
+    /// Takes up a step, if it changes something.
+    fn add<A: Aggregate + Clone>(&mut self, current: Option<&A>, command: A::Command, change: Change, path: &str, step: impl FnOnce(A::Command) -> Step)
+    where
+        A::Command: Clone,
+        A: Aggregate<Refusal = Refusal>,
+    {
+        // the commands of a plan are decided alike at any time
+        let decided = current.cloned().unwrap_or_default().decide(command.clone(), Timestamp::default());
+        match decided {
+            Ok(events) if events.is_empty() => {}
+            Ok(_) => {
+                self.plan.changes.push(change);
+                self.plan.steps.push(step(command));
+            }
+            Err(refusal) => self.problems.add(path, refusal.to_string()),
+        }
+    }
+
+    fn catalogue(&mut self, config: &Config) {
+        let state = self.state;
+        let current = state.books.catalogue.get(&());
+        let is_there = current.is_some_and(|catalogue| !catalogue.edition.is_empty());
+        if is_there && !config.newest_catalogue {
+            return;
+        }
+        let command = shipped_catalogue();
+        let catalogue::Command::Set { edition, .. } = &command;
+        let change = Change { op: if is_there { Op::Update } else { Op::Create }, kind: "catalogue", name: edition.clone() };
+        self.add(current, command, change, "catalogue", Step::Catalogue);
+    }
+
+    fn tenants(&mut self, config: &Config) {
+        for tenant in &config.tenants {
+            let known = self.names.tenants.get(&tenant.name).copied();
+            let id = known.unwrap_or_else(|| TenantId(self.id()));
+            self.names.tenants.insert(tenant.name.clone(), id);
+            let command = tenant::Command::Set { name: tenant.name.clone(), rates: tenant.rates };
+            let change = made_or_changed(known.is_none(), "tenant", tenant.name.clone());
+            self.add(self.state.books.tenants.get(&id), command, change, &tenant.path, |command| Step::Tenant(id, command));
+        }
+    }
+
+    /// Parents before what hangs on them.
+    fn scopes(&mut self, config: &Config) {
+        let homes = std::mem::take(&mut self.homes.scopes);
+        let mut order: Vec<usize> = (0..config.scopes.len()).collect();
+        let depth = |at: usize| self.homes.depth(&config.scopes[at].name, homes[at].as_ref());
+        order.sort_by_key(|at| depth(*at));
+        for at in order {
+            let (scope, home) = (&config.scopes[at], homes[at].as_ref().expect("a scope without a place is a problem"));
+            let tenant = self.tenant_id(&home.tenant);
+            let parent = home.scope.as_ref().map(|parent| self.names.scopes[&(home.tenant.clone(), parent.clone())]);
+            let place = (home.tenant.clone(), scope.name.clone());
+            let known = self.names.scopes.get(&place).copied();
+            let id = known.unwrap_or_else(|| ScopeId(self.id()));
+            self.names.scopes.insert(place, id);
+            let settings = scope::Settings { tenant, parent, name: scope.name.clone(), kind: scope.kind.clone(), rates: scope.rates };
+            let change = made_or_changed(known.is_none(), "scope", self.shown("scope", &home.tenant, &scope.name));
+            self.add(self.state.books.scopes.get(&id), scope::Command::Set(settings), change, &scope.path, |command| Step::Scope(id, command));
+        }
+        self.homes.scopes = homes;
+    }
+
+    fn tenant_id(&self, name: &str) -> TenantId {
+        *self.names.tenants.get(name).expect("a tenant that is nowhere is a problem")
+    }
+
+    fn provider(&mut self, provider: &Provider) {
+        let name = &provider.settings.name;
+        let known = self.names.providers.get(name).copied();
+        let id = known.unwrap_or_else(|| ProviderId(self.id()));
+        self.names.providers.insert(name.clone(), id);
+        let tenant = provider.tenant.as_ref().map(|tenant| self.tenant_id(tenant));
+        let settings = provider::Settings { tenant, ..provider.settings.clone() };
+        let had = known.and_then(|id| self.secrets.unsealed(id, self.state));
+        let (secret, note) = match &provider.api_key {
+            Some(secret) if had.as_ref() != Some(&secret.0) => {
+                let (digest, note) = self.secrets.seal(id, &secret.0);
+                (Some(digest), Some(note))
+            }
+            _ => (None, None),
+        };
+        let change = made_or_changed(known.is_none(), "provider", name.clone());
+        let command = provider::Command::Set { settings, secret };
+        self.add(self.state.books.providers.get(&id), command, change, &provider.path, |command| Step::Provider(id, command, note));
+    }
+
+    fn model(&mut self, model: &Model) {
+        let known = self.names.models.get(&model.name).copied();
+        let id = known.unwrap_or_else(|| ModelId(self.id()));
+        self.names.models.insert(model.name.clone(), id);
+        let provider = |name: &String| *self.names.providers.get(name).expect("a provider that is nowhere is a problem");
+        let targets = model.targets.iter().map(|target| model::Target { provider: provider(&target.provider), model: target.model.clone(), price: target.price.clone() });
+        let settings = model::Settings { name: model.name.clone(), targets: targets.collect(), price: model.price.clone(), bounds: model.bounds };
+        let change = made_or_changed(known.is_none(), "model", model.name.clone());
+        self.add(self.state.books.models.get(&id), model::Command::Set(settings), change, &model.name, |command| Step::Model(id, command));
+    }
+
+    /// Ids of the file's keys, and whether they are new: their budgets come before them.
+    fn key_ids(&mut self, config: &Config) -> Vec<(KeyId, bool)> {
+        let mut ids = Vec::with_capacity(config.keys.len());
+        for (at, key) in config.keys.iter().enumerate() {
+            let home = self.homes.keys[at].as_ref().expect("a key without a place is a problem");
+            let known = self.names.keys.get(&(home.tenant.clone(), key.name.clone())).copied();
+            ids.push((known.unwrap_or_else(|| KeyId(self.id())), known.is_none()));
+        }
+        ids
+    }
+
+    fn all_budgets(&mut self, config: &Config, keys: &[(KeyId, bool)]) {
+        self.some_budgets(&config.budgets, Owner::Platform, "platform");
+        for tenant in &config.tenants {
+            let id = self.tenant_id(&tenant.name);
+            self.some_budgets(&tenant.budgets, Owner::Tenant(id), &format!("tenant {}", tenant.name));
+        }
+        for (at, scope) in config.scopes.iter().enumerate() {
+            let tenant = self.homes.scopes[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
+            let shown = self.shown("scope", &tenant, &scope.name);
+            let id = self.names.scopes[&(tenant, scope.name.clone())];
+            self.some_budgets(&scope.budgets, Owner::Scope(id), &format!("{} {shown}", scope.kind));
+        }
+        for (at, (key, (id, _))) in config.keys.iter().zip(keys).enumerate() {
+            let tenant = self.homes.keys[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
+            let shown = self.shown("key", &tenant, &key.name);
+            self.some_budgets(&key.budgets, Owner::Key(*id), &format!("key {shown}"));
+        }
+    }
+
+    fn some_budgets(&mut self, budgets: &[Budget], owner: Owner, of: &str) {
+        for budget in budgets {
+            let identity = budget::Identity { owner, unit: budget.unit, every: budget.every, only: budget.only.clone() };
+            let known = self.state.budget_id(&identity);
+            let id = known.unwrap_or_else(|| BudgetId(self.id()));
+            self.budgets.insert(id);
+            let current = self.state.books.budgets.get(&id);
+            let is_new = current.is_none_or(|budget| budget.closed);
+            let change = made_or_changed(is_new, "budget", names::budget(of, &identity));
+            let command = budget::Command::Set { identity, terms: budget.terms.clone() };
+            self.add(current, command, change, &budget.path, |command| Step::Budget(id, command));
+        }
+    }
+
+    fn key(&mut self, key: &Key, at: usize, id: KeyId, new: bool) {
+        let home = self.homes.keys[at].clone().expect("a key without a place is a problem");
+        let tenant = self.tenant_id(&home.tenant);
+        let shown = self.shown("key", &home.tenant, &key.name);
+        let scope = home.scope.map(|scope| self.names.scopes[&(home.tenant.clone(), scope)]);
+        let secret = match &key.secret {
+            Some(secret) => Some(secret.0.clone()),
+            None if new => {
+                let made = self.secrets.make();
+                self.made.insert(shown.clone(), made.clone());
+                Some(made)
+            }
+            None => None,
+        };
+        let secret = secret.map(|secret| key::Secret { hash: self.secrets.hash(&secret), hint: hint(&secret) });
+        if let Some(secret) = &secret {
+            self.hashes.insert(id, (secret.hash, Some(format!("{}.secret", key.path))));
+        }
+        let settings = key::Settings { tenant, scope, name: key.name.clone(), models: key.models.clone(), rates: key.rates };
+        let change = made_or_changed(new, "key", shown);
+        self.add(self.state.books.keys.get(&id), key::Command::Set { settings, secret }, change, &key.path, |command| Step::Key(id, command));
+    }
+
+    /// Two keys with one secret could not be told apart.
+    fn secrets_are_unique(&mut self) {
+        for (id, key) in self.state.books.keys.iter().filter(|(_, key)| key.made && !key.revoked) {
+            let is_pruned = self.plan.steps.iter().any(|step| matches!(step, Step::Key(pruned, key::Command::Revoke) if pruned == id));
+            if !is_pruned {
+                self.hashes.entry(*id).or_insert((key.hash, None));
+            }
+        }
+        let mut holders: BTreeMap<KeyHash, KeyId> = BTreeMap::new();
+        for (id, (hash, path)) in &self.hashes {
+            let Some(other) = holders.insert(*hash, *id) else { continue };
+            let path = path.clone().or_else(|| self.hashes[&other].1.clone()).unwrap_or_default();
+            self.problems.add(path, "is the secret of another key");
+        }
+    }
+}
+
+fn made_or_changed(new: bool, kind: &'static str, name: String) -> Change {
+    Change { op: if new { Op::Create } else { Op::Update }, kind, name }
+}
+
+/// The last characters of a secret: four of a long one, fewer of a short one, so that most of it stays unknown.
+fn hint(secret: &str) -> String {
+    let shown = (secret.len() / 4).min(4);
+    secret.chars().rev().take(shown).collect::<Vec<char>>().into_iter().rev().collect()
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

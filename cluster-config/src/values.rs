@@ -1,0 +1,286 @@
+//! The small words of the file: limits, durations, addresses, names, secrets, shares. Each says what is wrong with it.
+
+use events::{Amount, Money, Unit, limits};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// `"500 USD"`, `"200000 tokens"`, `"100 requests"`.
+pub(crate) fn limit(text: &str) -> Result<(Unit, Amount), String> {
+    let form = || "must be \"<decimal> USD\", \"<n> tokens\" or \"<n> requests\"".to_owned();
+    let (figure, unit) = text.trim().split_once(char::is_whitespace).ok_or_else(form)?;
+    let count = |unit: Unit| match figure.parse::<u64>() {
+        Ok(count) if count <= limits::COUNT_MAX && figure.bytes().all(|byte| byte.is_ascii_digit()) => Ok((unit, Amount::from(count))),
+        _ => Err(format!("must be a whole number of {} up to {}", unit.as_str(), limits::COUNT_MAX)),
+    };
+    match unit.trim() {
+        "USD" => match Money::parse(figure).filter(|money| money.0 >= 0) {
+            Some(money) => Ok((Unit::Usd, money.0)),
+            None => Err(format!("must be a plain decimal of USD with at most 12 places, up to {}", Money(limits::MONEY_PICO_MAX))),
+        },
+        "tokens" | "token" => count(Unit::Tokens),
+        "requests" | "request" => count(Unit::Requests),
+        _ => Err(form()),
+    }
+}
+
+/// A share such as `"0.8"`, in millionths.
+pub(crate) fn share_ppm(text: &str) -> Option<u32> {
+    let pico = Money::parse(text)?.0;
+    let ppm = (pico % 1_000_000 == 0).then_some(pico / 1_000_000)?;
+    u32::try_from(ppm).ok().filter(|ppm| (1..=1_000_000).contains(ppm))
+}
+
+/// `500ms`, `10s`, `2m`, in milliseconds.
+pub(crate) fn duration_ms(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).filter(|digits| *digits > 0)?;
+    let unit_ms = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit_ms).filter(|ms| *ms > 0)
+}
+
+/// The name of a tenant, scope, key or provider: a slash stands between names, so none is in them.
+pub(crate) fn name(text: &str) -> Result<(), String> {
+    checked_name(text, ".-_:@+")
+}
+
+/// The name of a model: slashes are common in them, and one star is a wildcard.
+pub(crate) fn model_name(text: &str) -> Result<(), String> {
+    checked_name(text, ".-_:@+/*")?;
+    wildcard(text)
+}
+
+/// Not more than one star.
+pub(crate) fn wildcard(text: &str) -> Result<(), String> {
+    match text.matches('*').count() {
+        0 | 1 => Ok(()),
+        stars => Err(format!("may hold one *, not {stars}")),
+    }
+}
+
+fn checked_name(text: &str, besides: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > limits::NAME_BYTES_MAX {
+        return Err(format!("must have 1 to {} bytes", limits::NAME_BYTES_MAX));
+    }
+    match text.chars().find(|letter| !letter.is_alphanumeric() && !besides.contains(*letter)) {
+        Some(letter) => Err(format!("may not hold {letter:?}: letters, digits and {besides} only")),
+        None => Ok(()),
+    }
+}
+
+/// A virtual key's secret. The message never shows it.
+pub(crate) fn secret(text: &str) -> Result<(), String> {
+    let length = text.chars().count();
+    if !(limits::SECRET_CHARS_MIN..=limits::SECRET_CHARS_MAX).contains(&length) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("must have {} to {} visible ASCII characters", limits::SECRET_CHARS_MIN, limits::SECRET_CHARS_MAX));
+    }
+    Ok(())
+}
+
+/// Longest secret of a provider, in bytes: a token in JWT form, with room.
+const API_KEY_BYTES_MAX: usize = 4_096;
+
+/// A provider's secret: it goes into a header. The message never shows it.
+pub(crate) fn api_key(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > API_KEY_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("must have 1 to {API_KEY_BYTES_MAX} visible ASCII characters"));
+    }
+    Ok(())
+}
+
+/// A tag to filter by, `key=value`.
+pub(crate) fn tag(text: &str) -> Result<(), String> {
+    let (key, value) = text.split_once('=').ok_or("must be key=value")?;
+    let sized = |part: &str| !part.is_empty() && part.len() <= limits::TAG_BYTES_MAX;
+    let plain = text.chars().all(|letter| !letter.is_whitespace() && !letter.is_control() && letter != ',');
+    if sized(key) && sized(value) && plain { Ok(()) } else { Err(format!("must be key=value, each of 1 to {} bytes without spaces and commas", limits::TAG_BYTES_MAX)) }
+}
+
+/// Headers that are ours, the connection's, or a place for secrets, which belong into `api_key`, where they are sealed.
+const HEADERS_KEPT: &[&str] = &[
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-api-key",
+];
+
+/// A header that a provider is sent.
+pub(crate) fn header(name: &str, value: &str) -> Result<(), String> {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    if name.is_empty() || name.len() > limits::NAME_BYTES_MAX || !name.bytes().all(is_token) {
+        return Err("is not the name of a header".into());
+    }
+    if HEADERS_KEPT.contains(&name.to_ascii_lowercase().as_str()) {
+        return Err("is a header that the gateway sets itself; a secret goes into api_key".into());
+    }
+    let plain = value.len() <= 1_024 && value.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+    if plain { Ok(()) } else { Err("must have a value of at most 1024 visible ASCII characters".into()) }
+}
+
+/// Checks a base URL and takes the slash off its end.
+pub(crate) fn base_url(text: &str) -> Result<String, String> {
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or("must begin with https:// or http://")?;
+    if let Some(letter) = text.chars().find(|letter| !letter.is_ascii_graphic() || "\\\"<>^`{|}".contains(*letter)) {
+        return Err(format!("may not hold {letter:?}"));
+    }
+    if text.contains(['?', '#']) {
+        return Err("may have no query and no fragment".into());
+    }
+    let authority = rest.split('/').next().unwrap_or_default();
+    if authority.contains('@') {
+        return Err("may have no user and password; the secret goes into api_key".into());
+    }
+    if rest.split('/').skip(1).any(|part| part == "." || part == "..") {
+        return Err("may not hold . or .. as a part of its path".into());
+    }
+    host(authority)?;
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn host(authority: &str) -> Result<(), String> {
+    let (host, port) = match authority.strip_prefix('[') {
+        Some(rest) => {
+            let (inside, behind) = rest.split_once(']').ok_or("has an address without its ]")?;
+            let address: Ipv6Addr = inside.parse().map_err(|_| format!("has no IPv6 address in {inside:?}"))?;
+            reachable(IpAddr::V6(address))?;
+            (inside, behind.strip_prefix(':').or(behind.is_empty().then_some("80")))
+        }
+        None => match authority.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (authority, Some("80")),
+        },
+    };
+    if !port.is_some_and(|port| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)) {
+        return Err("has a port that is none".into());
+    }
+    if authority.starts_with('[') { Ok(()) } else { named_host(host) }
+}
+
+fn named_host(host: &str) -> Result<(), String> {
+    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    if host.len() > 253 || !host.trim_end_matches('.').split('.').all(label) {
+        return Err(format!("has no host in {host:?}"));
+    }
+    let last = host.trim_end_matches('.').rsplit('.').next().unwrap_or_default();
+    let number = last.bytes().all(|byte| byte.is_ascii_digit()) || last.get(..2).is_some_and(|front| front.eq_ignore_ascii_case("0x"));
+    if number {
+        // resolvers read 2852039166 and 0xa9fea9fe as addresses: only the plain form is taken
+        let address: Ipv4Addr = host.parse().map_err(|_| format!("has no IPv4 address in {host:?}"))?;
+        return reachable(IpAddr::V4(address));
+    }
+    if host.trim_end_matches('.').eq_ignore_ascii_case("metadata.google.internal") { Err(METADATA.into()) } else { Ok(()) }
+}
+
+const METADATA: &str = "may not be an address of a cloud's metadata service or link-local";
+
+/// What no provider is ever at (DESIGN §8); egress checks it again when it connects.
+fn reachable(address: IpAddr) -> Result<(), String> {
+    let v4 = |address: Ipv4Addr| address.is_link_local() || address == Ipv4Addr::new(100, 100, 100, 200) || address.is_unspecified() || address.is_multicast();
+    let refused = match address {
+        IpAddr::V4(address) => v4(address),
+        IpAddr::V6(address) => match address.to_ipv4_mapped() {
+            Some(mapped) => v4(mapped),
+            None => {
+                let aws = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+                address.is_unicast_link_local() || address == aws || address.is_unspecified() || address.is_multicast()
+            }
+        },
+    };
+    if refused { Err(METADATA.into()) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use events::money::PICO;
+
+    #[test]
+    fn limits_are_exact() {
+        assert_eq!(limit("500 USD"), Ok((Unit::Usd, 500 * PICO)));
+        assert_eq!(limit("0.000001 USD"), Ok((Unit::Usd, 1_000_000)));
+        assert_eq!(limit("1000 requests"), Ok((Unit::Requests, 1_000)));
+        assert_eq!(limit("0 tokens"), Ok((Unit::Tokens, 0)));
+        for bad in ["", "5", "5USD", "-5 USD", "5 EUR", "1.5 tokens", "+5 tokens", "9007199254740993 tokens", "1e3 USD", "100000000001 USD", "0.0000000000001 USD"] {
+            assert!(limit(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn shares_and_durations() {
+        assert_eq!((share_ppm("0.8"), share_ppm("1"), share_ppm("0.000001")), (Some(800_000), Some(1_000_000), Some(1)));
+        assert!(["0", "1.1", "-0.5", "0.0000001", "80%", ""].iter().all(|bad| share_ppm(bad).is_none()));
+        assert_eq!((duration_ms("10s"), duration_ms("250ms"), duration_ms("2m")), (Some(10_000), Some(250), Some(120_000)));
+        assert!(["", "s", "0s", "10", "1h", "1.5s", "-1s", "99999999999999999999s", "18446744073709551615m"].iter().all(|bad| duration_ms(bad).is_none()));
+    }
+
+    #[test]
+    fn urls_are_plain_and_never_metadata() {
+        for (text, clean) in [
+            ("https://api.openai.com/v1", "https://api.openai.com/v1"),
+            ("http://10.0.0.7:8000/v1/", "http://10.0.0.7:8000/v1"),
+            ("http://[::1]:8080", "http://[::1]:8080"),
+            ("http://localhost:4001/v1", "http://localhost:4001/v1"),
+        ] {
+            assert_eq!(base_url(text).as_deref(), Ok(clean));
+        }
+        for bad in [
+            "",
+            "api.openai.com",
+            "ftp://x",
+            "HTTPS//x",
+            "https://",
+            "https:///v1",
+            "https://user:pass@x/v1",
+            "https://x/v1?a=b",
+            "https://x/v1#f",
+            "https://x /v1",
+            "https://x\\y",
+            "https://x/../y",
+            "https://ü.example",
+            "https://x:0",
+            "https://x:99999",
+            "https://x:",
+            "https://[::1",
+            "https://[zz]",
+            "http://169.254.169.254/latest",
+            "http://2852039166",
+            "http://0xa9fea9fe",
+            "http://0251.0376.0251.0376",
+            "http://[fe80::1]",
+            "http://[::ffff:169.254.169.254]",
+            "http://[fd00:ec2::254]",
+            "http://metadata.google.internal./",
+            "http://0.0.0.0",
+            "https://a..b",
+            "https://{call_id}.example",
+        ] {
+            assert!(base_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_and_secrets() {
+        assert!(name("search-prod.v2").is_ok() && model_name("anthropic/*").is_ok() && model_name("gpt-4o").is_ok());
+        assert!(["", "a b", "a/b", "a*", "a,b", "a\n"].iter().all(|bad| name(bad).is_err()) && name(&"a".repeat(129)).is_err());
+        assert!(model_name("*a*").is_err() && model_name("a b").is_err());
+        assert!(secret("12345678").is_ok() && secret(&"x".repeat(256)).is_ok());
+        assert!(["1234567", "1234 5678", "pässword", "tab\tbed1"].iter().all(|bad| secret(bad).is_err()) && secret(&"x".repeat(257)).is_err());
+        assert!(api_key("sk-x").is_ok() && api_key("").is_err() && api_key("a b").is_err());
+        assert!(tag("team=a").is_ok() && ["team", "=a", "a=", "a=b c", "a=b,c=d"].iter().all(|bad| tag(bad).is_err()));
+        assert!(header("x-call", "{call_id}").is_ok());
+        assert!([("Authorization", "x"), ("x y", "z"), ("x", "a\r\nb"), ("", "")].iter().all(|(name, value)| header(name, value).is_err()));
+    }
+}

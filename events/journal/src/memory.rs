@@ -1,0 +1,81 @@
+//! The in-memory journal: the same State, the same guards, no disk and no quorum. For tests, first steps and the bench.
+
+use crate::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, check_at_the_door};
+use events::{
+    State,
+    envelope::Recorded,
+    transaction::{Group, GroupOutcome},
+};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+struct Inner {
+    state: State,
+    history: Vec<Recorded>,
+    observers: Vec<Box<dyn Observer>>,
+    stopped: bool,
+}
+
+/// See the module.
+pub struct Memory {
+    clock: Arc<dyn Clock>,
+    inner: Mutex<Inner>,
+}
+
+impl Memory {
+    pub fn new(clock: Arc<dyn Clock>) -> Memory {
+        Memory { clock, inner: Mutex::new(Inner { state: State::default(), history: Vec::new(), observers: Vec::new(), stopped: false }) }
+    }
+
+    /// Never contended: all of it runs on the core thread. The lock is the price of `Sync`.
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append_now(&self, mut groups: Vec<Group>) -> Result<Vec<GroupOutcome>, AppendFault> {
+        check_at_the_door(&mut groups);
+        let time = self.clock.now();
+        let mut guard = self.inner();
+        let inner = &mut *guard;
+        if inner.stopped {
+            return Err(AppendFault::Stopped("it was told to".into()));
+        }
+        let mut records = Vec::new();
+        let outcomes: Result<Vec<GroupOutcome>, _> = groups.iter().map(|group| inner.state.apply(group, time, &mut records)).collect();
+        let due = inner.state.take_due();
+        for observer in &mut inner.observers {
+            observer.applied(&inner.state, &records, &due);
+        }
+        inner.history.append(&mut records);
+        outcomes.map_err(|error| AppendFault::Stopped(error.to_string()))
+    }
+}
+
+impl Journal for Memory {
+    fn append(&self, groups: Vec<Group>) -> Future<'_, Result<Vec<GroupOutcome>, AppendFault>> {
+        Box::pin(async move { self.append_now(groups) })
+    }
+
+    fn view(&self, look: &mut dyn FnMut(&State)) {
+        look(&self.inner().state);
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Future<'_, Result<Vec<Recorded>, ReadFault>> {
+        Box::pin(async move {
+            let inner = self.inner();
+            let from = usize::try_from(from).unwrap_or(usize::MAX).min(inner.history.len());
+            Ok(inner.history[from..].iter().take(limit).cloned().collect())
+        })
+    }
+
+    fn observe(&self, observer: Box<dyn Observer>) {
+        self.inner().observers.push(observer);
+    }
+
+    fn health(&self) -> Health {
+        Health::Ready
+    }
+
+    fn stop(&self) -> Future<'_, ()> {
+        Box::pin(async move { self.inner().stopped = true })
+    }
+}

@@ -1,0 +1,85 @@
+//! All that may happen, over all nouns. What is stored of an event is the encoding of [`Body`]; a changed form is a new variant
+//! behind the old ones, never a change to one of them.
+
+use crate::{
+    BudgetId, CallId, KeyId, ModelId, NodeId, ProviderId, ScopeId, StreamId, TenantId, budget, call, catalogue,
+    codec::{self, Undecodable},
+    key, model, node, provider, scope, tenant,
+};
+use serde::{Deserialize, Serialize};
+
+/// An event and whose it is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    Tenant(TenantId, tenant::Event),
+    Scope(ScopeId, scope::Event),
+    Key(KeyId, key::Event),
+    Provider(ProviderId, provider::Event),
+    Model(ModelId, model::Event),
+    Catalogue(catalogue::Event),
+    Budget(BudgetId, budget::Event),
+    Node(NodeId, node::Event),
+    Call(CallId, call::Event),
+}
+
+/// An event without its stream, which the envelope names. Variants are only ever added, at the end.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Body {
+    Tenant(tenant::Event),
+    Scope(scope::Event),
+    Key(key::Event),
+    Provider(provider::Event),
+    Model(model::Event),
+    Catalogue(catalogue::Event),
+    Budget(budget::Event),
+    Node(node::Event),
+    Call(call::Event),
+}
+
+impl Event {
+    /// The stream that it belongs to.
+    pub fn stream(&self) -> StreamId {
+        match self {
+            Event::Tenant(id, _) => StreamId::Tenant(*id),
+            Event::Scope(id, _) => StreamId::Scope(*id),
+            Event::Key(id, _) => StreamId::Key(*id),
+            Event::Provider(id, _) => StreamId::Provider(*id),
+            Event::Model(id, _) => StreamId::Model(*id),
+            Event::Catalogue(_) => StreamId::Catalogue,
+            Event::Budget(id, _) => StreamId::Budget(*id),
+            Event::Node(id, _) => StreamId::Node(*id),
+            Event::Call(id, _) => StreamId::Call(*id),
+        }
+    }
+
+    /// Its bytes, which are stored and hashed as they are.
+    pub fn encode(self) -> Vec<u8> {
+        codec::encode(&match self {
+            Event::Tenant(_, event) => Body::Tenant(event),
+            Event::Scope(_, event) => Body::Scope(event),
+            Event::Key(_, event) => Body::Key(event),
+            Event::Provider(_, event) => Body::Provider(event),
+            Event::Model(_, event) => Body::Model(event),
+            Event::Catalogue(event) => Body::Catalogue(event),
+            Event::Budget(_, event) => Body::Budget(event),
+            Event::Node(_, event) => Body::Node(event),
+            Event::Call(_, event) => Body::Call(event),
+        })
+    }
+
+    /// Reads the bytes of an event of `stream`.
+    pub fn decode(stream: StreamId, bytes: &[u8]) -> Result<Event, Undecodable> {
+        Ok(match (stream, codec::decode::<Body>(bytes)?) {
+            (StreamId::Tenant(id), Body::Tenant(event)) => Event::Tenant(id, event),
+            (StreamId::Scope(id), Body::Scope(event)) => Event::Scope(id, event),
+            (StreamId::Key(id), Body::Key(event)) => Event::Key(id, event),
+            (StreamId::Provider(id), Body::Provider(event)) => Event::Provider(id, event),
+            (StreamId::Model(id), Body::Model(event)) => Event::Model(id, event),
+            (StreamId::Catalogue, Body::Catalogue(event)) => Event::Catalogue(event),
+            (StreamId::Budget(id), Body::Budget(event)) => Event::Budget(id, event),
+            (StreamId::Node(id), Body::Node(event)) => Event::Node(id, event),
+            (StreamId::Call(id), Body::Call(event)) => Event::Call(id, event),
+            (stream, _) => return Err(Undecodable(format!("an event of another noun in {stream}"))),
+        })
+    }
+}

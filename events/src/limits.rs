@@ -1,0 +1,101 @@
+//! Every bound of the system, with its reason. A queue, body, header, label set or loop without a name here has no business being there.
+
+use std::time::Duration;
+
+/// Largest request body, in bytes: 32 MiB carries a few base64 images and a long context; Anthropic's own limit is 32 MB.
+pub const BODY_BYTES_MAX: usize = 32 << 20;
+/// Largest answer that is collected whole, in bytes: embeddings of 2,048 inputs with 3,072 dimensions are about 70 MiB as JSON text.
+pub const ANSWER_BYTES_MAX: usize = 96 << 20;
+/// Largest request head, in bytes: what hyper and nginx users expect.
+pub const HEAD_BYTES_MAX: usize = 64 << 10;
+/// Most headers of a request.
+pub const HEADERS_MAX: usize = 100;
+/// A request head must be there after this long, or the connection is closed (slow-loris).
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request body must be there after this long.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// Deepest nesting of a JSON body. Recorded requests stay under 20.
+pub const JSON_DEPTH_MAX: usize = 128;
+/// Longest single frame of a stream, in bytes: an image in base64 as one event.
+pub const FRAME_BYTES_MAX: usize = 16 << 20;
+/// Most bytes of a stream that are kept back behind its end until the record is durable.
+pub const HELD_BACK_BYTES_MAX: usize = 1 << 20;
+/// Frames that may wait for a slow client.
+pub const ANSWER_QUEUE_MAX: usize = 64;
+
+/// Calls that one node carries at once; a call gives its place back when its record is durable.
+pub const CALLS_MAX: usize = 10_000;
+/// Budgets on the path of one call (DESIGN §5).
+pub const PATH_MAX: usize = 16;
+/// Depth of the tree of scopes under a tenant.
+pub const SCOPE_DEPTH_MAX: usize = 8;
+/// Targets of one model.
+pub const TARGETS_MAX: usize = 16;
+/// Attempts of one call, over all targets.
+pub const ATTEMPTS_MAX: u32 = 6;
+/// Tags of one call.
+pub const TAGS_MAX: usize = 8;
+/// Longest tag, key or value, in bytes.
+pub const TAG_BYTES_MAX: usize = 64;
+/// Longest name of anything that is configured, in bytes.
+pub const NAME_BYTES_MAX: usize = 128;
+/// Longest id that a provider may give an answer and that we keep, in bytes.
+pub const UPSTREAM_ID_BYTES_MAX: usize = 128;
+
+/// Transactions of one group: what one Scribe sends at once (LEDGER §1).
+pub const GROUP_TRANSACTIONS_MAX: usize = 1_000;
+/// Bytes of one group (LEDGER §1).
+pub const GROUP_BYTES_MAX: usize = 256 << 10;
+/// Events of one transaction: 50 keys with everything that hangs on them.
+pub const TRANSACTION_EVENTS_MAX: usize = 1_000;
+/// Bytes of one transaction. It must fit into a group.
+pub const TRANSACTION_BYTES_MAX: usize = 192 << 10;
+/// Bytes of one entry of the Raft log: a few groups of several lanes.
+pub const ENTRY_BYTES_MAX: usize = 4 << 20;
+/// Bytes that one decoded frame may ask for in all; a hostile length field stops here.
+pub const FRAME_DECODE_MAX: usize = 8 << 20;
+/// Transactions that may wait in one Scribe.
+pub const SCRIBE_QUEUE_MAX: usize = 20_000;
+/// Ended sessions of one node that are remembered, so that a late `Start` of one opens none again: more than can still be on their way.
+pub const SESSIONS_REMEMBERED: usize = 16;
+/// Lanes (Scribes) of one node.
+pub const LANES_MAX: u16 = 256;
+/// Orphans that one transaction of the node's keeper closes.
+pub const ORPHANS_A_CHUNK: usize = 500;
+
+/// An orphan can be replaced by a late fact for this long.
+pub const ORPHAN_KEPT: Duration = Duration::from_secs(35 * 24 * 3600);
+/// A claim (idempotency key) lives this long in entry time.
+pub const CLAIM_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Claims of one tenant.
+pub const CLAIMS_MAX: usize = 10_000;
+/// A node silent for this long is lost; longer than the longest call.
+pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
+/// With no quorum for this long nothing new is admitted.
+pub const ADMIT_WAIT: Duration = Duration::from_secs(3);
+/// An end waits this long for its record.
+pub const RECORD_WAIT: Duration = Duration::from_secs(10);
+/// A lone clock that steps further than this is alarmed.
+pub const CLOCK_STEP_ALARM: Duration = Duration::from_secs(3600);
+
+/// The largest figure that a budget, a price or a cost can have, in pico-dollars: a hundred billion dollars.
+pub const MONEY_PICO_MAX: i128 = 100_000_000_000 * 1_000_000_000_000;
+/// The largest count of tokens or requests that a limit can have.
+pub const COUNT_MAX: u64 = 1 << 53;
+
+/// A virtual key that a user brings, in characters.
+pub const SECRET_CHARS_MIN: usize = 8;
+/// See [`SECRET_CHARS_MIN`].
+pub const SECRET_CHARS_MAX: usize = 256;
+
+/// Default output ceiling of a model of which nothing is known, in tokens (LEDGER §6).
+pub const OUTPUT_TOKENS_UNKNOWN: u64 = 4_096;
+/// Default context window of a model of which nothing is known, in tokens.
+pub const CONTEXT_TOKENS_UNKNOWN: u64 = 128_000;
+/// The least output limit that we ever set, in tokens (LEDGER §6).
+pub const OUTPUT_TOKENS_SET_MIN: u64 = 256;
+
+/// Keep-alive comments go into a stream's gap after this long.
+pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
+/// After SIGTERM, streams may go on for this long.
+pub const DRAIN_WAIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,144 @@
+//! Everything that listens. The endpoints of a call go straight to [`calls`]; the rest is an axum router.
+
+mod account;
+mod admin;
+mod body;
+mod calls;
+mod health;
+mod models;
+mod serve;
+
+pub use admin::Admin;
+pub use body::Body;
+pub use serve::serve;
+
+use actors::{
+    administration::Administration,
+    root::{Reactor, Stage},
+};
+use axum::{Router, routing};
+use cluster_config::{KeyState, Principal};
+use dialects::Dialect;
+use events::{CallId, key::KeyHash};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+
+/// HMAC of a shown key, as the events keep it.
+pub type Hasher = Arc<dyn Fn(&str) -> KeyHash + Send + Sync>;
+
+/// What one reactor's listener works with.
+#[derive(Clone)]
+pub struct App {
+    pub reactor: Arc<Reactor>,
+    pub hasher: Hasher,
+    /// Bounds the calls of the node; shared by all reactors.
+    pub places: Arc<Semaphore>,
+    pub administration: Arc<Administration>,
+    pub admin: Arc<Admin>,
+    /// The text of `/metrics`.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+}
+
+/// Which routes a listener answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doors {
+    /// Calls, health, and administration beside them.
+    All,
+    /// Calls and health.
+    Calls,
+    /// Administration, metrics and health.
+    Admin,
+}
+
+/// The routes that are not calls.
+pub fn router(app: App, doors: Doors) -> Router {
+    let mut router = Router::new()
+        .route("/livez", routing::get(health::live))
+        .route("/readyz", routing::get(health::ready))
+        .route("/health/liveliness", routing::get(health::live))
+        .route("/health/liveness", routing::get(health::live))
+        .route("/health/readiness", routing::get(health::ready));
+    if doors != Doors::Admin {
+        for prefix in ["", "/v1"] {
+            router = router
+                .route(&format!("{prefix}/models"), routing::get(models::list))
+                .route(&format!("{prefix}/models/{{*id}}"), routing::get(models::get))
+                .route(&format!("{prefix}/usage"), routing::get(account::usage))
+                .route(&format!("{prefix}/budget"), routing::get(account::budget));
+        }
+    }
+    if doors != Doors::Calls {
+        router = router
+            .route("/metrics", routing::get(admin::metrics))
+            .route("/api/v1/apply", routing::post(admin::apply))
+            .route("/api/v1/events", routing::get(admin::events));
+    }
+    router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
+}
+
+impl App {
+    pub(crate) fn new_call_id(&self) -> CallId {
+        CallId::new(self.reactor.core.clock.now().as_ms(), self.reactor.core.entropy.draw())
+    }
+
+    pub(crate) fn draining(&self) -> bool {
+        self.reactor.core.stage() >= Stage::Draining
+    }
+}
+
+/// The key that a request shows.
+pub(crate) fn shown_key(headers: &HeaderMap) -> Option<&str> {
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
+    });
+    bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok())).filter(|key| !key.is_empty())
+}
+
+/// Why a key does not let in.
+pub(crate) enum KeyRefusal {
+    Missing,
+    Unknown,
+    Revoked,
+    Blocked,
+}
+
+/// Who calls, by the policy of now.
+pub(crate) fn principal(app: &App, headers: &HeaderMap) -> Result<(Arc<Principal>, Arc<actors::policy::Policy>), KeyRefusal> {
+    let key = shown_key(headers).ok_or(KeyRefusal::Missing)?;
+    let policy = app.reactor.core.policy.load_full();
+    let principal = policy.view.key(&(app.hasher)(key)).cloned().ok_or(KeyRefusal::Unknown)?;
+    match principal.state {
+        KeyState::Live => Ok((principal, policy)),
+        KeyState::Blocked => Err(KeyRefusal::Blocked),
+        KeyState::Revoked => Err(KeyRefusal::Revoked),
+    }
+}
+
+/// The dialect in which an error is said where no endpoint of a call is known.
+pub(crate) fn guess_dialect(path: &str, headers: &HeaderMap) -> Dialect {
+    if path.contains("/messages") || headers.contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::OpenAi }
+}
+
+/// One request, whatever it is.
+pub(crate) async fn answer(app: App, mut router: Router, doors: Doors, request: Request<hyper::body::Incoming>) -> Response<Body> {
+    use tower_service::Service as _;
+    if doors != Doors::Admin
+        && request.method() == Method::POST
+        && let Some(endpoint) = dialects::Endpoint::from_path(request.uri().path())
+    {
+        return calls::handle(app, endpoint, request).await;
+    }
+    match router.call(request.map(axum::body::Body::new)).await {
+        Ok(response) => response.map(Body::Axum),
+        Err(never) => match never {},
+    }
+}
+
+/// An empty answer with a status, for what cannot happen but must be answered.
+pub(crate) fn bare(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::Whole(None));
+    *response.status_mut() = status;
+    response
+}

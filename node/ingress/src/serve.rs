@@ -1,0 +1,58 @@
+//! Accepting connections, on one reactor.
+
+use crate::{App, Doors, answer, router};
+use events::limits;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use std::{convert::Infallible, time::Duration};
+use tokio::{net::TcpListener, sync::watch};
+
+/// After a failed accept (no more files, say) the next is tried after this long.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves a listener until `closing` turns true; connections end with what they carry.
+pub async fn serve(listener: TcpListener, app: App, doors: Doors, mut closing: watch::Receiver<bool>) {
+    let routes = router(app.clone(), doors);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = closed(&mut closing) => return,
+            accepted = listener.accept() => accepted,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true); // only slower without
+        tokio::spawn(connection(stream, app.clone(), routes.clone(), doors, closing.clone()));
+    }
+}
+
+async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Router, doors: Doors, mut closing: watch::Receiver<bool>) {
+    let service = service_fn(move |request| {
+        let answered = answer(app.clone(), routes.clone(), doors, request);
+        async move { Ok::<_, Infallible>(answered.await) }
+    });
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(limits::HEAD_TIMEOUT).max_headers(limits::HEADERS_MAX).max_buf_size(limits::HEAD_BYTES_MAX);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    tokio::pin!(connection);
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = closed(&mut closing) => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection ended early");
+    }
+}
+
+async fn closed(closing: &mut watch::Receiver<bool>) {
+    drop(closing.wait_for(|closing| *closing).await); // an error: the sender has gone, which means the same
+}

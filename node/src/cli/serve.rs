@@ -1,0 +1,198 @@
+//! `tollgate serve`: a node.
+
+use super::Failure;
+use crate::{
+    telemetry,
+    threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
+    vault::Vault,
+    world::{SystemEntropy, WallClock},
+};
+use actors::{
+    administration::{Administration, ApplyFault, SecretsMaker},
+    root::{Core, Ports, Stage},
+};
+use cluster_config::Secrets;
+use clap::{Args, ValueEnum};
+use egress::{Outbound, Setup};
+use events::{envelope::Principal, limits};
+use ingress::{Admin, Doors};
+use journal::memory::Memory;
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::{Semaphore, watch},
+};
+
+#[derive(Args)]
+pub struct Flags {
+    /// Configuration that is applied at the start.
+    #[arg(short = 'f', long = "file")]
+    file: Option<PathBuf>,
+    /// Where callers are served.
+    #[arg(long, default_value = "127.0.0.1:4000")]
+    listen: SocketAddr,
+    /// Where administration and metrics are served; else on the same address.
+    #[arg(long)]
+    admin_listen: Option<SocketAddr>,
+    /// The data directory.
+    #[arg(long, env = "TOLLGATE_DATA_DIR", default_value = "./tollgate-data")]
+    data: PathBuf,
+    /// Where the journal is kept.
+    #[arg(long, value_enum, default_value_t = Kind::Memory)]
+    journal: Kind,
+    /// Threads that carry calls; else as many as there are cores.
+    #[arg(long)]
+    reactors: Option<u16>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// In memory: forgotten at the end.
+    Memory,
+}
+
+pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
+    telemetry::lines();
+    let vars = |name: &str| std::env::var(name).ok();
+    let figures = telemetry::figures()?;
+    let config = match &flags.file {
+        Some(path) => Some(std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?),
+        None => None,
+    };
+    if let Some(text) = &config {
+        cluster_config::parse(text, &vars).map_err(problems)?; // before anything is opened
+    }
+    let listen = free_address(flags.listen)?;
+    let admin_listen = flags.admin_listen.map(free_address).transpose()?;
+    let setup = Setup::load(Outbound::from_vars(vars)?)?;
+    let vault = Vault::open(None, &vars)?;
+    let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
+    let core_thread = CoreThread::start(make_ports(&flags, vault.clone()), lanes)?;
+    let core = core_thread.core.clone();
+    let maker: SecretsMaker = {
+        let vault = vault.clone();
+        Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
+    };
+    let administration = Arc::new(Administration::new(core.clone(), maker));
+    let main = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    main.block_on(configure(&administration, config.as_deref(), &vars))?;
+    let (close, closing) = watch::channel(false);
+    let places = Arc::new(Semaphore::new(limits::CALLS_MAX));
+    let plan = Plan {
+        core: core.clone(),
+        setup,
+        hasher: Arc::new(move |secret| vault.hash(secret)),
+        places: places.clone(),
+        administration,
+        admin: Arc::new(Admin::new(&admin_token(&vars))),
+        metrics: Arc::new(move || {
+            figures.run_upkeep();
+            figures.render()
+        }),
+        closing,
+    };
+    let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];
+    doors.extend(admin_listen.map(|address| Door { address, doors: Doors::Admin }));
+    let reactors: Vec<_> = (0..lanes).map(|lane| reactor(plan.clone(), lane, doors.clone())).collect::<Result<_, _>>()?;
+    drop(plan);
+    println!("tollgate listens on http://{listen}");
+    let code = main.block_on(until_told(&core, &places));
+    close.send_replace(true);
+    for reactor in reactors {
+        let _ = reactor.join(); // a panic there was told by the hook
+    }
+    core_thread.stop();
+    Ok(code)
+}
+
+fn make_ports(flags: &Flags, vault: Vault) -> MakePorts {
+    let kind = flags.journal;
+    Box::new(move || {
+        Box::pin(async move {
+            let clock = Arc::new(WallClock);
+            let journal: Arc<dyn journal::Journal> = match kind {
+                Kind::Memory => Arc::new(Memory::new(clock.clone())),
+            };
+            Ok(Ports { journal, clock, entropy: Arc::new(SystemEntropy), vault: Arc::new(vault), fail_stop: Arc::new(fail_stop) })
+        })
+    })
+}
+
+/// A store failed: nothing that is answered from now on could be trusted.
+fn fail_stop(why: String) {
+    tracing::error!(why, "the journal has failed; the process ends");
+    std::process::exit(70); // EX_SOFTWARE
+}
+
+fn cores() -> u16 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16)
+}
+
+fn free_address(address: SocketAddr) -> Result<SocketAddr, Failure> {
+    probe(address).map_err(|error| format!("cannot listen on {address}: {error}").into())
+}
+
+fn admin_token(vars: &dyn Fn(&str) -> Option<String>) -> String {
+    use actors::ports::Entropy;
+    vars("TOLLGATE_ADMIN_TOKEN").filter(|token| !token.is_empty()).unwrap_or_else(|| {
+        let token = format!("tg-admin-{:032x}", SystemEntropy.draw());
+        println!("administrator's token (shown once; set TOLLGATE_ADMIN_TOKEN to choose it): {token}");
+        token
+    })
+}
+
+/// Applies the file, or what the environment says; and the price book, if there is none.
+async fn configure(administration: &Administration, config: Option<&str>, vars: &(dyn Fn(&str) -> Option<String> + Sync)) -> Result<(), Failure> {
+    administration.ship_catalogue().await.map_err(apply_failure)?;
+    let applied = match config {
+        Some(text) => administration.apply(text, vars, false, false, Principal::System).await,
+        None => administration.apply_config(cluster_config::from_environment(vars), false, false, Principal::System).await,
+    };
+    let applied = applied.map_err(apply_failure)?;
+    for (key, secret) in &applied.secrets {
+        println!("key {key} (shown once): {secret}");
+    }
+    tracing::info!(changes = applied.changes.len(), position = %applied.position, "the configuration is applied");
+    Ok(())
+}
+
+fn apply_failure(fault: ApplyFault) -> Failure {
+    match fault {
+        ApplyFault::Problems(list) => problems(list),
+        ApplyFault::Stopped { done, why } => format!("after {done} changes: {why}").into(),
+    }
+}
+
+fn problems(list: Vec<cluster_config::Problem>) -> Failure {
+    let lines: Vec<String> = list.iter().map(|problem| format!("  {}: {}", problem.path, problem.message)).collect();
+    format!("the configuration has {} problems:\n{}", list.len(), lines.join("\n")).into()
+}
+
+/// Runs until SIGTERM or SIGINT, then lets what runs end; a second signal ends at once.
+async fn until_told(core: &Core, places: &Arc<Semaphore>) -> ExitCode {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be received");
+        return ExitCode::FAILURE;
+    };
+    let told = async |term: &mut tokio::signal::unix::Signal, int: &mut tokio::signal::unix::Signal| {
+        tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} }
+    };
+    told(&mut term, &mut int).await;
+    tracing::info!("stopping: nothing new is taken, what runs may end");
+    core.enter(Stage::Draining);
+    let all = limits::CALLS_MAX as u32;
+    let over = async {
+        if tokio::time::timeout(limits::DRAIN_WAIT, places.acquire_many(all)).await.is_err() {
+            tracing::warn!("what still runs is cut, and recorded");
+            core.enter(Stage::Cut);
+            let _ = tokio::time::timeout(limits::RECORD_WAIT + Duration::from_secs(1), places.acquire_many(all)).await;
+        }
+    };
+    tokio::select! {
+        () = over => ExitCode::SUCCESS,
+        () = told(&mut term, &mut int) => {
+            tracing::warn!("told twice: the process ends at once");
+            std::process::exit(130);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The master key and what is made with it: sealed provider secrets, keyed hashes of virtual keys, fresh secrets.
+
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use cluster_config::Secrets;
+use events::{NoteId, ProviderId, State, key::KeyHash};
+use hmac::{Hmac, Mac};
+use sha2::{Digest, Sha256};
+use std::{
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+/// Version of the form of a sealed note: version, nonce, ciphertext with tag.
+const SEALED: u8 = 1;
+const NONCE_BYTES: usize = 24;
+
+/// Why there is no master key.
+#[derive(Debug, thiserror::Error)]
+pub enum VaultFault {
+    #[error("the master key in {0} is not 64 hexadecimal digits")]
+    Form(String),
+    #[error("{path}: {error}")]
+    File { path: PathBuf, error: std::io::Error },
+}
+
+/// Seals and hashes under keys that are derived from the master key.
+#[derive(Clone)]
+pub struct Vault(Arc<Keys>);
+
+struct Keys {
+    cipher: XChaCha20Poly1305,
+    hasher: Hmac<Sha256>,
+}
+
+impl Vault {
+    fn new(master: &[u8; 32]) -> Vault {
+        let derive = |purpose: &str| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(master).expect("HMAC takes keys of any length");
+            mac.update(purpose.as_bytes());
+            mac.finalize().into_bytes()
+        };
+        let cipher = XChaCha20Poly1305::new_from_slice(&derive("tollgate seal 1")).expect("a SHA-256 has the length of the key");
+        let hasher = Hmac::new_from_slice(&derive("tollgate key hash 1")).expect("HMAC takes keys of any length");
+        Vault(Arc::new(Keys { cipher, hasher }))
+    }
+
+    /// The master key from `TOLLGATE_MASTER_KEY`, from the file that `TOLLGATE_MASTER_KEY_FILE` names, or from the data directory, where it is
+    /// made with a warning if it is not there. Without a directory (journal in memory) it is made and forgotten.
+    ///
+    /// # Errors
+    /// A key that is not one, or a file that cannot be read or written.
+    pub fn open(data: Option<&Path>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Vault, VaultFault> {
+        if let Some(key) = vars("TOLLGATE_MASTER_KEY") {
+            return parse(&key).map(|key| Vault::new(&key)).ok_or(VaultFault::Form("TOLLGATE_MASTER_KEY".into()));
+        }
+        if let Some(path) = vars("TOLLGATE_MASTER_KEY_FILE") {
+            return read(Path::new(&path)).map(|key| Vault::new(&key));
+        }
+        let Some(data) = data else { return Ok(Vault::new(&chance())) };
+        let path = data.join("master.key");
+        if path.exists() {
+            return read(&path).map(|key| Vault::new(&key));
+        }
+        let key = chance();
+        write(&path, &key)?;
+        tracing::warn!(path = %path.display(), "a master key was made; keep a copy apart from the data: without it the providers' secrets cannot be opened");
+        Ok(Vault::new(&key))
+    }
+
+    /// HMAC of a shown key.
+    pub fn hash(&self, secret: &str) -> KeyHash {
+        let mut mac = self.0.hasher.clone();
+        mac.update(secret.as_bytes());
+        KeyHash(mac.finalize().into_bytes().into())
+    }
+}
+
+fn chance() -> [u8; 32] {
+    let mut bytes = [0; 32];
+    getrandom::fill(&mut bytes).expect("the system has a random source");
+    bytes
+}
+
+fn parse(text: &str) -> Option<[u8; 32]> {
+    let text = text.trim();
+    let digits: Option<Vec<u8>> = (0..64).step_by(2).map(|at| u8::from_str_radix(text.get(at..at + 2)?, 16).ok()).collect();
+    digits.filter(|_| text.len() == 64)?.try_into().ok()
+}
+
+fn read(path: &Path) -> Result<[u8; 32], VaultFault> {
+    let text = std::fs::read_to_string(path).map_err(|error| VaultFault::File { path: path.into(), error })?;
+    parse(&text).ok_or_else(|| VaultFault::Form(path.display().to_string()))
+}
+
+fn write(path: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
+    let file = || -> std::io::Result<()> {
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    };
+    file().map_err(|error| VaultFault::File { path: path.into(), error })
+}
+
+fn bound_to(provider: ProviderId) -> Vec<u8> {
+    format!("provider secret {provider}").into_bytes()
+}
+
+impl actors::ports::Vault for Vault {
+    fn unseal(&self, provider: ProviderId, note: &[u8]) -> Option<String> {
+        let (version, rest) = note.split_first()?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let aad = bound_to(provider);
+        let opened = self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: &aad }).ok()?;
+        String::from_utf8(opened).ok().filter(|_| *version == SEALED)
+    }
+}
+
+impl Secrets for Vault {
+    fn seal(&mut self, provider: ProviderId, secret: &str) -> ([u8; 32], Vec<u8>) {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&chance()[..NONCE_BYTES]);
+        let aad = bound_to(provider);
+        let sealed = self.0.cipher.encrypt(&XNonce::from(nonce), Payload { msg: secret.as_bytes(), aad: &aad }).expect("a secret is shorter than the cipher's limit");
+        let note = [&[SEALED], nonce.as_slice(), &sealed].concat();
+        (Sha256::digest(&note).into(), note)
+    }
+
+    fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String> {
+        let note = state.desk.notes.get(&NoteId::ProviderSecret(provider))?;
+        actors::ports::Vault::unseal(self, provider, note)
+    }
+
+    fn hash(&self, secret: &str) -> KeyHash {
+        Vault::hash(self, secret)
+    }
+
+    fn make(&mut self) -> String {
+        const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789AZ";
+        let secret: String = chance().iter().map(|byte| char::from(LETTERS[usize::from(byte & 63)])).collect();
+        format!("sk-tg-{secret}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actors::ports::Vault as _;
+
+    #[test]
+    fn what_is_sealed_opens_only_where_it_belongs() {
+        let mut vault = Vault::new(&[7; 32]);
+        let (digest, note) = vault.seal(ProviderId(3), "sk-secret");
+        assert_eq!(digest, <[u8; 32]>::from(Sha256::digest(&note)));
+        assert_eq!(vault.unseal(ProviderId(3), &note).as_deref(), Some("sk-secret"));
+        assert_eq!(vault.unseal(ProviderId(4), &note), None, "bound to its provider");
+        assert_eq!(Vault::new(&[8; 32]).unseal(ProviderId(3), &note), None, "another master key");
+        for at in 0..note.len() {
+            let mut flipped = note.clone();
+            flipped[at] ^= 1;
+            assert_eq!(vault.unseal(ProviderId(3), &flipped), None, "byte {at}");
+        }
+        assert!(!note.windows(9).any(|window| window == b"sk-secret"));
+    }
+
+    #[test]
+    fn a_master_key_is_made_once_and_found_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = |_: &str| None;
+        let first = Vault::open(Some(folder.path()), &none).unwrap();
+        let second = Vault::open(Some(folder.path()), &none).unwrap();
+        assert_eq!(first.hash("sk-a"), second.hash("sk-a"));
+        assert_ne!(first.hash("sk-a"), first.hash("sk-b"));
+        assert!(Vault::open(None, &|name| (name == "TOLLGATE_MASTER_KEY").then(|| "short".to_owned())).is_err());
+    }
+}
