@@ -12,9 +12,10 @@ const IDS_MAX: usize = 100_000;
 struct Entry {
     id: Arc<str>,
     asked: u64,
-    finished: u64,
     /// Of the last request; 0 if it got no answer.
     status: u16,
+    /// Whether the last request's answer is whole.
+    finished: bool,
     input: u64,
     output: u64,
 }
@@ -40,6 +41,7 @@ impl Stats {
         let entry = self.entry(id);
         entry.asked += 1;
         entry.status = status;
+        entry.finished = false;
         entry.input += input;
         entry.asked - 1
     }
@@ -50,7 +52,7 @@ impl Stats {
         self.finished += u64::from(whole);
         let entry = self.entry(id);
         entry.output += output;
-        entry.finished += u64::from(whole);
+        entry.finished = whole;
     }
 
     /// Forgets everything.
@@ -85,10 +87,10 @@ impl Stats {
         let mut out = String::with_capacity(128 + self.calls.len() * 128);
         let _ = write!(out, r#"{{"asked":{asked},"finished":{finished},"tokens":{{"input":{input},"output":{output}}},"calls":{{"#);
         for (n, entry) in self.calls.values().enumerate() {
-            let Entry { id, asked, status, input, output, .. } = entry;
+            let Entry { id, asked, status, finished, input, output } = entry;
             let (comma, id) = (if n == 0 { "" } else { "," }, serde_json::Value::from(&**id));
-            let done = entry.finished == entry.asked;
-            let _ = write!(out, r#"{comma}{id}:{{"asked":{asked},"status":{status},"input":{input},"output":{output},"finished":{done}}}"#);
+            let _ =
+                write!(out, r#"{comma}{id}:{{"asked":{asked},"status":{status},"input":{input},"output":{output},"finished":{finished}}}"#);
         }
         out.push_str("}}\n");
         out
@@ -109,10 +111,10 @@ mod tests {
     fn totals_are_the_sum_of_the_calls() {
         let mut stats = Stats::default();
         assert_eq!((stats.asked("a", 500, 0), stats.asked("a", 200, 10), stats.asked("b\"", 200, 5)), (0, 1, 0));
-        stats.closed("a", 0, true);
+        stats.closed("a", 0, false);
         stats.closed("a", 16, true);
         stats.closed("b\"", 3, false);
-        let expected = json!({"asked": 3, "finished": 2, "tokens": {"input": 15, "output": 19}, "calls": {
+        let expected = json!({"asked": 3, "finished": 1, "tokens": {"input": 15, "output": 19}, "calls": {
             "a": {"asked": 2, "status": 200, "input": 10, "output": 16, "finished": true},
             "b\"": {"asked": 1, "status": 200, "input": 5, "output": 3, "finished": false}}});
         assert_eq!(read(&stats), expected);

@@ -26,7 +26,7 @@ enum Verb {
     /// Checks a data directory and names what is damaged.
     Verify(verify::Flags),
     /// Runs a provider of our own, for first steps, load and faults.
-    ProviderSim(provider_sim::Flags),
+    ProviderSim(::provider_sim::Flags),
     /// Prints the version.
     Version,
 }
@@ -37,7 +37,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Apply(flags) => apply::run(&flags),
         Verb::Verify(flags) => verify::run(&flags),
-        Verb::ProviderSim(flags) => provider_sim::run(flags),
+        Verb::ProviderSim(flags) => provider_sim::run(&flags),
         Verb::Version => version::run(),
     };
     match done {
