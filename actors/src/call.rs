@@ -101,6 +101,10 @@ pub(crate) struct Way {
     /// Time spent waiting for providers, which is not ours.
     pub upstream_time: Duration,
     slot: Arc<Slot>,
+    /// Which try is next: candidates in order, the last one again.
+    turn: usize,
+    /// What the last attempt said.
+    end: Option<End>,
 }
 
 /// An answer that has begun.
@@ -119,13 +123,13 @@ const TOTAL: Duration = Duration::from_secs(600);
 const BACKOFF: Duration = Duration::from_millis(200);
 /// A provider that asks for a longer wait is not waited for.
 const RETRY_WAIT_MAX: Duration = Duration::from_secs(5);
-/// Tries at one candidate.
-const TRIES_EACH: u32 = 2;
+/// Tries at the last candidate; those before it have one each.
+const TRIES_LAST: usize = 2;
 
 impl Way {
     fn new(reactor: Arc<Reactor>, incoming: Incoming, slot: Arc<Slot>, reply: oneshot::Sender<Reply>) -> Way {
         let deadline = incoming.started + incoming.timeout.unwrap_or(TOTAL);
-        Way { reactor, incoming, reply: Some(reply), left: Left::default(), tally: Tally::default(), deadline, upstream_time: Duration::ZERO, slot }
+        Way { reactor, incoming, reply: Some(reply), left: Left::default(), tally: Tally::default(), deadline, upstream_time: Duration::ZERO, slot, turn: 0, end: None }
     }
 
     /// The straight way. What goes wrong before the answer has begun is said here, once.
@@ -136,9 +140,15 @@ impl Way {
         };
         let total = plan.candidates.first().map_or(TOTAL, |first| Duration::from_millis(first.provider.settings.timeouts.total_ms));
         self.deadline = self.deadline.min(self.incoming.started + total);
-        match self.attempts(&ask, &plan).await {
-            Ok(reached) => relay::deliver(self, &ask, &plan, reached).await,
-            Err(end) => self.fail(&ask, &plan, end).await,
+        loop {
+            match self.attempts(&ask, &plan).await {
+                // What broke off before a caller saw anything of it may go better elsewhere.
+                Ok(reached) => match relay::deliver(self, &ask, &plan, reached).await {
+                    Some(end) => self.end = Some(end),
+                    None => return,
+                },
+                Err(end) => return self.fail(&ask, &plan, end).await,
+            }
         }
     }
 
@@ -231,35 +241,34 @@ impl Way {
         answer.await.ok()
     }
 
-    /// Candidates in order, each tried at most twice, until one answers.
+    /// Candidates in order, the last one twice, until one answers. Goes on where it was left.
     async fn attempts(&mut self, ask: &Ask, plan: &Plan) -> Result<Reached, End> {
-        let mut end = End::Unsent(Fault::gateway_busy("no provider can take this call now"));
-        let mut candidates = plan.candidates.iter().peekable();
-        while let Some(candidate) = candidates.next() {
-            let tries = if candidates.peek().is_some() { 1 } else { TRIES_EACH };
-            for turn in 0..tries {
-                if self.tally.attempts.len() as u32 >= limits::ATTEMPTS_MAX || Instant::now() >= self.deadline {
-                    return Err(end);
+        let mut end = self.end.take().unwrap_or_else(|| End::Unsent(Fault::gateway_busy("no provider can take this call now")));
+        let last = plan.candidates.len().saturating_sub(1);
+        while let Some(candidate) = plan.candidates.get(self.turn.min(last)).filter(|_| self.turn < last + TRIES_LAST) {
+            let retries = self.turn.saturating_sub(last) as u32;
+            self.turn += 1;
+            if self.tally.attempts.len() as u32 >= limits::ATTEMPTS_MAX || Instant::now() >= self.deadline || !self.extend(ask, plan, candidate).await {
+                return Err(end);
+            }
+            let wait = match self.attempt(plan, candidate).await {
+                Ok(reached) => return Ok(reached),
+                Err(Tried::Over(over)) => return Err(over),
+                Err(Tried::Busy(busy)) => {
+                    end = end.or(busy);
+                    Duration::MAX
                 }
-                if !self.extend(ask, plan, candidate).await {
-                    return Err(end);
+                Err(Tried::Again(fault, wait)) => {
+                    end = fault;
+                    wait.unwrap_or(BACKOFF * 2u32.pow(retries))
                 }
-                match self.attempt(plan, candidate).await {
-                    Ok(reached) => return Ok(reached),
-                    Err(Tried::Over(over)) => return Err(over),
-                    Err(Tried::Busy(busy)) => {
-                        end = end.or(busy);
-                        break;
-                    }
-                    Err(Tried::Again(fault, wait)) => {
-                        end = fault;
-                        let wait = wait.unwrap_or(BACKOFF * 2u32.pow(turn));
-                        if turn + 1 >= tries || wait > RETRY_WAIT_MAX || Instant::now() + wait >= self.deadline {
-                            break;
-                        }
-                        tokio::time::sleep(wait).await;
-                    }
-                }
+            };
+            if self.turn > last && (wait > RETRY_WAIT_MAX || Instant::now() + wait >= self.deadline || self.turn >= last + TRIES_LAST) {
+                return Err(end);
+            }
+            if self.turn > last {
+                tokio::time::sleep(wait).await;
+                self.upstream_time += wait;
             }
         }
         Err(end)

@@ -2,7 +2,7 @@
 
 use crate::{
     attempt,
-    call::{Answered, Reached, ReplyBody, Way, millis, put},
+    call::{Answered, End, Reached, ReplyBody, Way, millis, put},
     charge::{self, Bill, Metered},
     fault::Fault,
     plan::{Ask, Plan},
@@ -23,8 +23,8 @@ use std::{
 };
 use tokio::sync::mpsc;
 
-/// Delivers an answer that has begun, and records it.
-pub(crate) async fn deliver(way: &mut Way, ask: &Ask, plan: &Plan, reached: Reached) {
+/// Delivers an answer that has begun, and records it. Some: it broke off before the caller saw anything of it; nothing is recorded yet.
+pub(crate) async fn deliver(way: &mut Way, ask: &Ask, plan: &Plan, reached: Reached) -> Option<End> {
     way.reactor.handles.first_byte.record(reached.first_byte.as_secs_f64());
     let is_stream = reached.answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
     if way.request().stream && is_stream { stream(way, ask, plan, reached).await } else { whole(way, ask, plan, reached).await }
@@ -49,7 +49,7 @@ fn cancels(way: &Way, reached: &Reached) -> bool {
 }
 
 /// An unstreamed answer waits whole for its record.
-async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
+async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> Option<End> {
     let cancels = cancels(way, &reached);
     let began = Instant::now();
     let collected = collect(way, &mut *reached.answer.body, cancels).await;
@@ -57,6 +57,7 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
     let _ = reached.upstream.cast(upstream::Message::Outcome(verdict(&collected, reached.first_byte))); // it ended with its reactor
     let (body, end) = match collected {
         Ok(body) => (body, None),
+        Err((_, stop @ Break::Wire(_))) => return Some(broke_early(way, plan, &reached, &stop)),
         Err((body, stop)) => (body, Some(stop)),
     };
     let read = read_answer(way.request().endpoint, &body).ok();
@@ -78,6 +79,15 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
             way.send(plan, reached.answer.status, headers, ReplyBody::Whole(body));
         }
     }
+    None
+}
+
+/// An attempt that broke off unseen: it may have cost up to its ceiling, and another may follow.
+fn broke_early(way: &mut Way, plan: &Plan, reached: &Reached, stop: &Break) -> End {
+    let bill = charge::at_ceiling(plan, way.request(), &reached.candidate);
+    let end = if matches!(stop, Break::Wire(fault) if attempt::timed_out(fault)) { AttemptEnd::TimedOut } else { AttemptEnd::Broken };
+    way.tally.add(&reached.candidate, end, &bill, millis(reached.first_byte), millis(reached.started.elapsed()), reached.upstream_id.clone());
+    End::Failed(Answered::Fault(broken(stop, &reached.candidate.provider.name)))
 }
 
 type Collected = Result<Bytes, (Bytes, Break)>;
@@ -193,7 +203,7 @@ struct Relay<'a> {
     sent_events: u64,
 }
 
-async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
+async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> Option<End> {
     let cancels = cancels(way, &reached);
     let request = way.request();
     let strip_usage = !request.wants_usage && matches!(request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
@@ -212,6 +222,12 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
         Some(_) => upstream::Outcome::Neutral,
         None => upstream::Outcome::Answered(reached.first_byte),
     })); // it ended with its reactor
+    if out.is_none()
+        && !reader.complete()
+        && let Some(stop @ Break::Wire(_)) = stop.as_ref().or(early_end_of(&stop, &failed).as_ref())
+    {
+        return Some(broke_early(way, plan, &reached, stop));
+    }
     let usage = reader.usage().map(|usage| usage.plus(&reader.beside()));
     // A stream that broke off has at best the figures of its beginning: those of its output are our own.
     let usage = usage.filter(|_| complete || failed.is_some());
@@ -223,21 +239,28 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) {
     let fault = if recorded { stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name)) } else { Some(Fault::record_pending(&way.incoming.id.to_string())) };
     if out.is_none() {
         if let Some(fault) = &fault {
-            return way.say(fault);
+            way.say(fault);
+            return None;
         }
         out = open(way, plan, head, early).await;
     }
-    let Some(out) = out else { return };
+    let out = out?;
     match fault {
         Some(fault) => drop(out.send(fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)).await),
         None => {
             for piece in end {
                 if out.send(piece).await.is_err() {
-                    return; // the caller has left
+                    return None; // the caller has left
                 }
             }
         }
     }
+    None
+}
+
+/// A stream that ended by itself before its end, without an error of its own.
+fn early_end_of(stop: &Option<Break>, failed: &Option<dialects::StreamFault>) -> Option<Break> {
+    (stop.is_none() && failed.is_none()).then(early_end)
 }
 
 /// Upstream closed before the dialect's end.

@@ -65,6 +65,7 @@ pub(crate) struct Target {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Model {
+    pub path: String,
     pub name: String,
     pub targets: Vec<Target>,
     pub price: Option<Price>,

@@ -66,8 +66,9 @@ fn provider(known: &Known, secret: String) -> Provider {
 }
 
 fn model(known: &Known, pattern: &str) -> Model {
-    let target = Target { path: format!("${{{}}}", known.variable), provider: known.name.into(), model: pattern.into(), price: None };
-    Model { name: pattern.into(), targets: vec![target], price: None, bounds: Bounds::default() }
+    let path = format!("${{{}}}", known.variable);
+    let target = Target { path: path.clone(), provider: known.name.into(), model: pattern.into(), price: None };
+    Model { path, name: pattern.into(), targets: vec![target], price: None, bounds: Bounds::default() }
 }
 
 fn tenant() -> Tenant {

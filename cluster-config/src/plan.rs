@@ -170,10 +170,10 @@ impl Planner<'_> {
     }
 
     /// Takes up a step, if it changes something.
-    fn add<A: Aggregate + Clone>(&mut self, current: Option<&A>, command: A::Command, change: Change, path: &str, step: impl FnOnce(A::Command) -> Step)
+    fn add<A>(&mut self, current: Option<&A>, command: A::Command, change: Change, path: &str, step: impl FnOnce(A::Command) -> Step)
     where
+        A: Aggregate<Refusal = Refusal> + Clone,
         A::Command: Clone,
-        A: Aggregate<Refusal = Refusal>,
     {
         // the commands of a plan are decided alike at any time
         let decided = current.cloned().unwrap_or_default().decide(command.clone(), Timestamp::default());
@@ -264,7 +264,7 @@ impl Planner<'_> {
         let targets = model.targets.iter().map(|target| model::Target { provider: provider(&target.provider), model: target.model.clone(), price: target.price.clone() });
         let settings = model::Settings { name: model.name.clone(), targets: targets.collect(), price: model.price.clone(), bounds: model.bounds };
         let change = made_or_changed(known.is_none(), "model", model.name.clone());
-        self.add(self.state.books.models.get(&id), model::Command::Set(settings), change, &model.name, |command| Step::Model(id, command));
+        self.add(self.state.books.models.get(&id), model::Command::Set(settings), change, &model.path, |command| Step::Model(id, command));
     }
 
     /// Ids of the file's keys, and whether they are new: their budgets come before them.

@@ -9,7 +9,7 @@ pub(super) fn duplicates(config: &Config, problems: &mut Problems) {
     twice("tenant", tenants, problems);
     let providers = config.providers.iter().map(|provider| (provider.settings.name.as_str(), format!("{}.name", provider.path)));
     twice("provider", providers, problems);
-    let models = config.models.iter().enumerate().map(|(at, model)| (model.name.as_str(), format!("models[{at}].name")));
+    let models = config.models.iter().map(|model| (model.name.as_str(), format!("{}.name", model.path)));
     twice("model", models, problems);
     // the message names places, never the secret
     let mut secrets = BTreeMap::new();

@@ -94,7 +94,7 @@ fn provider(node: &Node, path: &str, problems: &mut Problems) -> Option<Provider
     let api_key = checked(fields.at("api_key"), api_key, values::api_key, problems);
     let gone = [("cancel", provider::OnClientGone::Cancel), ("drain", provider::OnClientGone::Drain)];
     let (headers, timeouts) = (headers(&fields, problems), timeouts(&fields, problems));
-    let price = price(&fields, problems);
+    let price = price_of(&fields, problems);
     let max_parallel = fields.count("max_parallel_requests", 1, limits::COUNT_MAX, problems);
     let on_client_gone = word(&fields, "on_client_gone", &gone, problems);
     let (name, dialect, base_url) = (name?, dialect?.to_owned(), base_url?);
@@ -164,12 +164,12 @@ fn model(node: &Node, path: &str, problems: &mut Problems) -> Option<Model> {
             problems.add(fields::below(&target.path, "model"), "may hold a * only where the model's name holds one");
         }
     }
-    let price = price(&fields, problems);
+    let price = price_of(&fields, problems);
     let bounds = Bounds {
         max_output_tokens: fields.count("max_output_tokens", 1, limits::COUNT_MAX, problems),
         context_tokens: fields.count("context_tokens", 1, limits::COUNT_MAX, problems),
     };
-    Some(Model { name: name?, targets, price, bounds })
+    Some(Model { path: path.to_owned(), name: name?, targets, price, bounds })
 }
 
 fn target(node: &Node, path: &str, problems: &mut Problems) -> Option<Target> {
@@ -177,7 +177,7 @@ fn target(node: &Node, path: &str, problems: &mut Problems) -> Option<Target> {
     let provider = name(&fields, "provider", problems);
     let model = fields.needed("model", problems);
     let model = checked(fields.at("model"), model, values::model_name, problems);
-    let price = price(&fields, problems);
+    let price = price_of(&fields, problems);
     Some(Target { path: path.to_owned(), provider: provider?, model: model?, price })
 }
 
@@ -282,18 +282,14 @@ fn filter(of: &Fields<'_>, problems: &mut Problems) -> budget::Filter {
     budget::Filter { models, providers, tags }
 }
 
-fn price(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {
+/// The field `price`, as it stands in a file and in the data of the catalogue.
+pub(crate) fn price_of(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {
     let node = of.get("price")?;
     let fields = Fields::of(node, &of.at("price"), fields::PRICE, problems);
     let mut price = flat_price(&fields, problems)?;
     price.long = long(&fields, problems);
     price.tiers = tiers(&fields, problems);
     Some(price)
-}
-
-/// A price as it stands in a data file of the catalogue.
-pub(crate) fn price_of(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {
-    price(of, problems)
 }
 
 fn flat_price(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {

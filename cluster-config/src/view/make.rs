@@ -17,10 +17,8 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 pub(super) fn whole(state: &State) -> View {
     let books = &state.books;
     let mut view = View { position: state.position(), ..View::default() };
-    for (id, tenant) in books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed) {
-        debug_assert!(!tenant.closed);
-        view.tenants.insert_mut(*id);
-    }
+    let tenants = books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed);
+    tenants.for_each(|(id, _)| view.tenants.insert_mut(*id));
     books.providers.iter().for_each(|(id, _)| view.provider_changed(state, *id));
     books.models.iter().for_each(|(id, _)| view.model_changed(state, *id));
     if let Some(catalogue) = books.catalogue.get(&()) {

@@ -84,9 +84,11 @@ impl View {
             self.list(principal, name, &mut listed);
         }
         for model in self.wildcards.values() {
-            for target in model.targets.iter().filter_map(|target| self.target(principal, model, target, "")) {
-                let names = self.catalogued(target.provider.dialect).filter_map(|known| Some(pattern::filled(&model.name, star_of(model, &target, known)?)));
-                names.for_each(|name| self.list(principal, &name, &mut listed));
+            for target in model.targets.iter().filter(|target| pattern::is_wild(&target.model)) {
+                let Some(provider) = self.providers.get(&target.provider).filter(|provider| is_open(principal, provider)) else { continue };
+                // what the star must stand for, if the target is to be this model of the catalogue
+                let stars = self.catalogued(provider.dialect).filter_map(|known| pattern::matched(&target.model, known));
+                stars.for_each(|star| self.list(principal, &pattern::filled(&model.name, star), &mut listed));
             }
         }
         for provider in self.providers.values().filter(|provider| is_own(provider)) {
@@ -132,7 +134,7 @@ impl View {
 
     fn target<'a>(&'a self, principal: &Principal, model: &'a ModelView, target: &'a TargetView, star: &str) -> Option<Target<'a>> {
         let provider = self.providers.get(&target.provider).filter(|provider| is_open(principal, provider))?;
-        Some(Target { provider, model: fill(&target.model, star), entry: Some(model), price: target.price.as_ref() })
+        Some(Target { provider, model: pattern::filled(&target.model, star), entry: Some(model), price: target.price.as_ref() })
     }
 
     /// The target's price, else the model's, else the catalogue's, else the provider's; bounds likewise.
@@ -154,16 +156,6 @@ impl View {
         let mut names = catalogue::spellings(model).into_iter();
         names.find_map(|name| self.catalogue.get(&format!("{}/{name}", dialect.as_str()))).map(Arc::as_ref)
     }
-}
-
-/// The target's name with what the wildcard matched. (An empty star keeps the `*`, for lists.)
-fn fill(pattern: &str, star: &str) -> String {
-    if star.is_empty() { pattern.to_owned() } else { pattern::filled(pattern, star) }
-}
-
-/// What the star of a model's name stands for, if its target is to be this model of the catalogue.
-fn star_of<'a>(_model: &ModelView, target: &Target<'_>, known: &'a str) -> Option<&'a str> {
-    pattern::matched(&target.model, known).filter(|_| pattern::is_wild(&target.model))
 }
 
 fn is_open(principal: &Principal, provider: &ProviderView) -> bool {

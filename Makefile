@@ -1,0 +1,39 @@
+# The commands of the project. `make help` lists them.
+.PHONY: help run test check bench build venv
+
+PYTHON ?= python3
+VENV := target/venv
+BIN := target/debug/tollgate
+
+help:
+	@echo "make run     builds, starts the simulated provider and a node, prints a first call (PORT= moves it, PROVIDER=openai uses the real one)"
+	@echo "make check   format, lint, unit tests, tidy, quick start"
+	@echo "make test    everything: check's tests, and the real SDKs against the running binary; installs what it needs"
+	@echo "make bench   CPU, latency and memory a call, against a bare proxy in the same run (BENCH_ARGS=--quick for a short one)"
+
+build:
+	cargo build --bin tollgate
+
+run: build
+	$(PYTHON) deploy/quickstart.py
+
+check: build
+	cargo fmt --all --check
+	RUSTC_WORKSPACE_WRAPPER=$$(command -v clippy-driver) cargo check --workspace --all-targets
+	cargo test --workspace
+	$(PYTHON) deploy/quickstart.py --once
+
+venv: $(VENV)/done
+
+$(VENV)/done: tests/requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r tests/requirements.txt
+	touch $@
+
+test: build venv
+	cargo test --workspace
+	$(PYTHON) deploy/quickstart.py --once
+	$(VENV)/bin/python -m pytest -q tests/sdk
+
+bench:
+	$(PYTHON) tests/bench/run.py $(BENCH_ARGS)

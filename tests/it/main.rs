@@ -1,0 +1,3 @@
+//! One test binary. The rules of the house are tests ([`tidy`]); what users see is tested by their own clients in `tests/sdk`.
+
+mod tidy;
