@@ -22,8 +22,9 @@ def free_port():
         return probe.getsockname()[1]
 
 
-def wait_for(url):
+def wait_for(url, process):
     for _ in range(400):
+        assert process.poll() is None, f"ended with code {process.returncode} while it started"
         try:
             if httpx.get(url, timeout=1).status_code == 200:
                 return
@@ -38,7 +39,7 @@ class Sim:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.process = subprocess.Popen([BINARY, "provider-sim", "--listen", f"127.0.0.1:{self.port}"], stdout=subprocess.DEVNULL)
-        wait_for(f"{self.url}/healthz")
+        wait_for(f"{self.url}/healthz", self.process)
 
     def stats(self):
         return httpx.get(f"{self.url}/stats").json()
@@ -70,7 +71,7 @@ class Node:
         environment = dict(os.environ, TOLLGATE_ADMIN_TOKEN=ADMIN, RUST_LOG="warn", **self.env)
         command = [BINARY, "serve", "-f", self.file, "--listen", f"127.0.0.1:{self.port}", "--data", self.folder / "data", *self.flags]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
-        wait_for(f"{self.url}/readyz")
+        wait_for(f"{self.url}/readyz", self.process)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

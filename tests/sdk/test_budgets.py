@@ -15,21 +15,21 @@ FREE_INPUT = {"input_per_mtok": "0", "output_per_mtok": "2"}
 CEILING = Decimal("0.0001")
 
 
-def config(sim, limit, output):
+def config(sim, limit):
     return {
         "providers": [{"name": "sim", "dialect": "openai", "base_url": f"{sim.url}/v1", "headers": {"x-call": "{call_id}"}}],
-        "models": [{"name": "m", "targets": [{"provider": "sim", "model": f"sim:output={output}"}], "price": FREE_INPUT, "max_output_tokens": 4096}],
+        "models": [{"name": "m", "targets": [{"provider": "sim", "model": "sim-m"}], "price": FREE_INPUT, "max_output_tokens": 4096}],
         "tenants": [{"name": "acme", "budgets": [{"limit": "1000 USD", "every": "total"}]}],
         "scopes": [{"name": "team", "kind": "team", "parent": "acme", "budgets": [{"limit": "100000 requests", "every": "total"}, {"limit": "100000000 tokens", "every": "total", "hard": False}]}],
         "keys": [{"name": "k", "scope": "team", "secret": KEY, "budgets": [{"limit": limit, "every": "total"}]}],
     }
 
 
-async def callers(node, count, until_exceeded=False):
+async def callers(node, count, output, until_exceeded=False):
     """Status codes and error codes of what each caller saw last; with `until_exceeded` each calls until its budget is spent for good."""
     limits = httpx.Limits(max_connections=count, max_keepalive_connections=count)
     headers = {"authorization": f"Bearer {KEY}"}
-    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": OUTPUT}
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "max_tokens": OUTPUT, "x_sim": {"output": output}}
 
     async with httpx.AsyncClient(limits=limits, headers=headers, timeout=60) as client:
 
@@ -78,9 +78,9 @@ def books_close(node, sim):
 def start(sim, tmp_path):
     nodes = []
 
-    def start(limit, output):
+    def start(limit):
         sim.clear()
-        nodes.append(Node(tmp_path, config(sim, limit, output)))
+        nodes.append(Node(tmp_path, config(sim, limit)))
         return nodes[-1]
 
     yield start
@@ -89,24 +89,24 @@ def start(sim, tmp_path):
 
 
 def test_a_hundred_requests(sim, start):
-    node = start("100 requests", 10)
-    seen = asyncio.run(callers(node, CALLERS))
+    node = start("100 requests")
+    seen = asyncio.run(callers(node, CALLERS, 10))
     assert sum(passed for passed, _ in seen) == 100
     assert {code for passed, code in seen if not passed} <= {"budget_exceeded", "budget_held"}
     assert len(books_close(node, sim)) == 100
 
 
 def test_money_for_a_hundred_ceilings(sim, start):
-    node = start(f"{CEILING * 100} USD", "max")
-    seen = asyncio.run(callers(node, CALLERS))
+    node = start(f"{CEILING * 100} USD")
+    seen = asyncio.run(callers(node, CALLERS, "max"))
     assert sum(passed for passed, _ in seen) == 100
     books_close(node, sim)
     assert sim.stats()["tokens"]["output"] == 100 * OUTPUT
 
 
 def test_money_for_a_hundred_calls_of_a_quarter_ceiling(sim, start):
-    node = start(f"{CEILING * 25} USD", 12)  # 12 of 50 tokens: about a quarter
-    seen = asyncio.run(callers(node, CALLERS, until_exceeded=True))
+    node = start(f"{CEILING * 25} USD")  # 12 of 50 tokens: about a quarter
+    seen = asyncio.run(callers(node, CALLERS, 12, until_exceeded=True))
     books_close(node, sim)
     left = Decimal(node.budgets(KEY)[0]["free"])
     assert 0 <= left < CEILING, "nobody is refused for good while more than a ceiling is free"
@@ -114,15 +114,15 @@ def test_money_for_a_hundred_calls_of_a_quarter_ceiling(sim, start):
 
 
 def test_a_lowered_limit_binds_what_comes_after(sim, start):
-    node = start("100 requests", 2)
-    asyncio.run(callers(node, 10))
-    lowered = config(sim, "5 requests", 2)
+    node = start("100 requests")
+    asyncio.run(callers(node, 10, 2))
+    lowered = config(sim, "5 requests")
     changes = node.apply(lowered).json()["changes"]
     assert {change["kind"] for change in changes} == {"budget"}, changes
-    assert {code for _, code in asyncio.run(callers(node, 3))} == {"budget_exceeded"}
+    assert {code for _, code in asyncio.run(callers(node, 3, 2))} == {"budget_exceeded"}
     assert Decimal(node.budgets(KEY)[0]["free"]) == -5
 
 
 def test_applying_twice_changes_nothing(sim, start):
-    node = start("100 requests", 2)
-    assert node.apply(config(sim, "100 requests", 2)).json()["changes"] == []
+    node = start("100 requests")
+    assert node.apply(config(sim, "100 requests")).json()["changes"] == []
