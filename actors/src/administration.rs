@@ -6,7 +6,10 @@ use crate::{
     root::Core,
 };
 use cluster_config::{Change, Plan, Problem, Secrets, Step, parse, plan, shipped_catalogue};
-use events::{NoteId, Position, budget::Budget, catalogue::Catalogue, envelope::Principal, key::Key, model::Model, provider::Provider, scope::Scope, tenant::Tenant};
+use events::{
+    NoteId, Position, budget::Budget, catalogue::Catalogue, envelope::Principal, key::Key, model::Model, provider::Provider, scope::Scope,
+    tenant::Tenant,
+};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
 
@@ -47,7 +50,14 @@ impl Administration {
     ///
     /// # Errors
     /// All problems of the file at once, or what kept a change from being appended.
-    pub async fn apply(&self, text: &str, vars: &(dyn Fn(&str) -> Option<String> + Sync), prune: bool, dry_run: bool, principal: Principal) -> Result<Applied, ApplyFault> {
+    pub async fn apply(
+        &self,
+        text: &str,
+        vars: &(dyn Fn(&str) -> Option<String> + Sync),
+        prune: bool,
+        dry_run: bool,
+        principal: Principal,
+    ) -> Result<Applied, ApplyFault> {
         let config = parse(text, vars).map_err(ApplyFault::Problems)?;
         self.apply_config(config, prune, dry_run, principal).await
     }
@@ -56,7 +66,13 @@ impl Administration {
     ///
     /// # Errors
     /// See [`Administration::apply`].
-    pub async fn apply_config(&self, config: cluster_config::Config, prune: bool, dry_run: bool, principal: Principal) -> Result<Applied, ApplyFault> {
+    pub async fn apply_config(
+        &self,
+        config: cluster_config::Config,
+        prune: bool,
+        dry_run: bool,
+        principal: Principal,
+    ) -> Result<Applied, ApplyFault> {
         let _turn = self.turn.lock().await;
         let stopped = |done| ApplyFault::Stopped { done, why: "the node is stopping".into() };
         let mut secrets = (self.secrets)();
@@ -64,7 +80,10 @@ impl Administration {
         let (Plan { changes, steps }, made) = planned.map_err(ApplyFault::Problems)?;
         let made = if dry_run { BTreeMap::new() } else { made };
         if !dry_run {
-            self.core.run(move |directory| async move { take_all(&directory, steps, principal).await }).await.ok_or_else(|| stopped(0))??;
+            self.core
+                .run(move |directory| async move { take_all(&directory, steps, principal).await })
+                .await
+                .ok_or_else(|| stopped(0))??;
         }
         let position = self.core.look(|state| state.position()).await.ok_or_else(|| stopped(changes.len()))?;
         Ok(Applied { position: Position::new(position), changes, secrets: made })

@@ -49,7 +49,11 @@ pub fn request(out: &Outgoing<'_>) -> WireRequest {
 }
 
 fn address(provider: &ProviderView) -> Arc<UpstreamAddress> {
-    Arc::new(UpstreamAddress { id: provider.id.0, base_url: provider.settings.base_url.clone(), tenant_set: provider.settings.tenant.is_some() })
+    Arc::new(UpstreamAddress {
+        id: provider.id.0,
+        base_url: provider.settings.base_url.clone(),
+        tenant_set: provider.settings.tenant.is_some(),
+    })
 }
 
 /// Base URLs of OpenAI's dialect bring their `/v1`; Anthropic's clients are used to leave it out.

@@ -78,7 +78,13 @@ pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Rep
         way.reactor.handles.in_flight.increment(1.0);
         if AssertUnwindSafe(way.go()).catch_unwind().await.is_err() {
             tracing::error!(call = %way.incoming.id, "a call's task ended in a panic; it is recorded as aborted");
-            way.say(&Fault::new(StatusCode::INTERNAL_SERVER_ERROR, dialects::ErrorKind::Api, "internal_error", Side::Gateway, "the gateway failed in this call"));
+            way.say(&Fault::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                dialects::ErrorKind::Api,
+                "internal_error",
+                Side::Gateway,
+                "the gateway failed in this call",
+            ));
         }
         let left = slot.0.lock().take();
         if let Some((ask, plan, tally)) = left {
@@ -129,7 +135,18 @@ const TRIES_LAST: usize = 2;
 impl Way {
     fn new(reactor: Arc<Reactor>, incoming: Incoming, slot: Arc<Slot>, reply: oneshot::Sender<Reply>) -> Way {
         let deadline = incoming.started + incoming.timeout.unwrap_or(TOTAL);
-        Way { reactor, incoming, reply: Some(reply), left: Left::default(), tally: Tally::default(), deadline, upstream_time: Duration::ZERO, slot, turn: 0, end: None }
+        Way {
+            reactor,
+            incoming,
+            reply: Some(reply),
+            left: Left::default(),
+            tally: Tally::default(),
+            deadline,
+            upstream_time: Duration::ZERO,
+            slot,
+            turn: 0,
+            end: None,
+        }
     }
 
     /// The straight way. What goes wrong before the answer has begun is said here, once.
@@ -154,7 +171,14 @@ impl Way {
 
     async fn plan_and_admit(&mut self) -> Result<(Ask, Plan), Fault> {
         let Incoming { principal, policy, request, body, tags, .. } = &self.incoming;
-        let mut ask = Ask { principal: principal.clone(), policy: policy.clone(), request: request.clone(), body_bytes: body.len(), tags: tags.clone(), counted: None };
+        let mut ask = Ask {
+            principal: principal.clone(),
+            policy: policy.clone(),
+            request: request.clone(),
+            body_bytes: body.len(),
+            tags: tags.clone(),
+            counted: None,
+        };
         let mut replanned = false;
         loop {
             let plan = self.plan(&ask).await?;
@@ -175,7 +199,9 @@ impl Way {
                     _ => return Err(Fault::denied(&Denial::Budget(denial), &plan.path)),
                 },
                 Answer::Denied(denial) => return Err(Fault::denied(&denial, &plan.path)),
-                Answer::Fenced | Answer::NotOpen | Answer::Duplicate => return Err(Fault::gateway_busy("this node has just opened a new session; try again")),
+                Answer::Fenced | Answer::NotOpen | Answer::Duplicate => {
+                    return Err(Fault::gateway_busy("this node has just opened a new session; try again"));
+                }
             }
         }
     }
@@ -204,7 +230,12 @@ impl Way {
         let vocabularies: Option<Vec<_>> = plan.candidates.iter().map(|candidate| tokens::vocabulary(&candidate.model)).collect();
         let vocabularies = vocabularies?;
         let (request, body) = (self.incoming.request.clone(), self.incoming.body.clone());
-        let counted = tokio::task::spawn_blocking(move || vocabularies.into_iter().map(|vocabulary| tokens::input_tokens(vocabulary, &request, &body)).try_fold(0u64, |most, count| Some(most.max(count?))));
+        let counted = tokio::task::spawn_blocking(move || {
+            vocabularies
+                .into_iter()
+                .map(|vocabulary| tokens::input_tokens(vocabulary, &request, &body))
+                .try_fold(0u64, |most, count| Some(most.max(count?)))
+        });
         counted.await.ok().flatten()
     }
 
@@ -226,7 +257,8 @@ impl Way {
             tags: ask.tags.to_vec(),
         };
         let estimate = tokens::estimate(self.incoming.body.len() as u64).saturating_add(request.output_limit.unwrap_or(0));
-        let pace = Pace { call: self.incoming.id, principal: ask.principal.clone(), estimate, budgets: budgets.into(), ceiling: plan.ceiling };
+        let pace =
+            Pace { call: self.incoming.id, principal: ask.principal.clone(), estimate, budgets: budgets.into(), ceiling: plan.ceiling };
         let answer = self.submit(scribe::admission(self.incoming.id, admitted), Some(pace));
         let late = || Fault::gateway_busy("the log did not answer in time; nothing was sent and nothing is charged");
         match tokio::time::timeout(limits::ADMIT_WAIT, answer).await {
@@ -248,7 +280,10 @@ impl Way {
         while let Some(candidate) = plan.candidates.get(self.turn.min(last)).filter(|_| self.turn < last + TRIES_LAST) {
             let retries = self.turn.saturating_sub(last) as u32;
             self.turn += 1;
-            if self.tally.attempts.len() as u32 >= limits::ATTEMPTS_MAX || Instant::now() >= self.deadline || !self.extend(ask, plan, candidate).await {
+            if self.tally.attempts.len() as u32 >= limits::ATTEMPTS_MAX
+                || Instant::now() >= self.deadline
+                || !self.extend(ask, plan, candidate).await
+            {
                 return Err(end);
             }
             let wait = match self.attempt(plan, candidate).await {
@@ -286,7 +321,11 @@ impl Way {
             return true;
         }
         let ceiling = Figures { cost, tokens: if again { plan.ceiling.tokens } else { 0 }, requests: 0 };
-        let extended = Extended { attempt: self.tally.attempts.len() as u32 + 1, adds: adds.iter().map(|(budget, amount)| (budget.id, *amount)).collect(), ceiling };
+        let extended = Extended {
+            attempt: self.tally.attempts.len() as u32 + 1,
+            adds: adds.iter().map(|(budget, amount)| (budget.id, *amount)).collect(),
+            ceiling,
+        };
         let taken = self.submit(scribe::extension(self.incoming.id, extended, ask.principal.key), None).await;
         if !matches!(taken, Some(Answer::Taken(_))) {
             return false;
@@ -331,7 +370,11 @@ impl Way {
                 meaning => Failure::Status { answer, meaning },
             },
             Ok(Err(fault)) => Failure::Wire(fault),
-            Err(_) => Failure::Wire(WireFault { stage: crate::ports::Stage::FirstByte, sent: crate::ports::Sent::Maybe, message: "the whole call's deadline has passed".into() }),
+            Err(_) => Failure::Wire(WireFault {
+                stage: crate::ports::Stage::FirstByte,
+                sent: crate::ports::Sent::Maybe,
+                message: "the whole call's deadline has passed".into(),
+            }),
         };
         Err(self.failed(plan, candidate, failure, &upstream, first_byte).await)
     }
@@ -349,7 +392,14 @@ impl Way {
     }
 
     /// An attempt that was given up before it gave an answer: it may have cost up to its ceiling.
-    fn cut(&mut self, plan: &Plan, candidate: &Candidate, upstream: &ractor::ActorRef<upstream::Message>, started: Instant, end: AttemptEnd) -> Tried {
+    fn cut(
+        &mut self,
+        plan: &Plan,
+        candidate: &Candidate,
+        upstream: &ractor::ActorRef<upstream::Message>,
+        started: Instant,
+        end: AttemptEnd,
+    ) -> Tried {
         let _ = upstream.cast(upstream::Message::Outcome(upstream::Outcome::Neutral)); // it ended with its reactor
         let bill = charge::at_ceiling(plan, &self.incoming.request, candidate);
         let took = millis(started.elapsed());
@@ -359,7 +409,14 @@ impl Way {
     }
 
     /// Notes a failed attempt: what it may have cost, and what follows.
-    async fn failed(&mut self, plan: &Plan, candidate: &Candidate, failure: Failure, upstream: &ractor::ActorRef<upstream::Message>, took: Duration) -> Tried {
+    async fn failed(
+        &mut self,
+        plan: &Plan,
+        candidate: &Candidate,
+        failure: Failure,
+        upstream: &ractor::ActorRef<upstream::Message>,
+        took: Duration,
+    ) -> Tried {
         let took_ms = millis(took);
         match failure {
             Failure::Wire(fault) => {
@@ -386,11 +443,23 @@ impl Way {
                 self.tally.add(candidate, AttemptEnd::Status(status.as_u16()), &Bill::default(), took_ms, took_ms, upstream_id);
                 match meaning {
                     Meaning::Auth => {
-                        tracing::error!(provider = candidate.provider.name, status = status.as_u16(), "the provider does not take our secret");
-                        let message = format!("the provider {} did not take the gateway's credentials; this is not the caller's fault", candidate.provider.name);
-                        Tried::Again(End::Failed(Answered::Fault(Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_auth", message))), Some(Duration::MAX))
+                        tracing::error!(
+                            provider = candidate.provider.name,
+                            status = status.as_u16(),
+                            "the provider does not take our secret"
+                        );
+                        let message = format!(
+                            "the provider {} did not take the gateway's credentials; this is not the caller's fault",
+                            candidate.provider.name
+                        );
+                        Tried::Again(
+                            End::Failed(Answered::Fault(Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_auth", message))),
+                            Some(Duration::MAX),
+                        )
                     }
-                    Meaning::Retry => Tried::Again(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await), wait),
+                    Meaning::Retry => {
+                        Tried::Again(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await), wait)
+                    }
                     _ => Tried::Over(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await)),
                 }
             }
@@ -516,7 +585,11 @@ impl End {
 pub(crate) enum Answered {
     Fault(Fault),
     /// The provider's own error, which passes unchanged.
-    Whole { status: StatusCode, headers: HeaderMap, body: Bytes },
+    Whole {
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    },
 }
 
 /// What follows on an attempt that gave no answer.
@@ -530,11 +603,23 @@ enum Tried {
 fn busy_fault(busy: Busy, provider: &str) -> Fault {
     match busy {
         Busy::Open(wait) => {
-            let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, dialects::ErrorKind::Overloaded, "upstream_unavailable", Side::Upstream, format!("the provider {provider} is failing; it is left alone for now"));
+            let fault = Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                dialects::ErrorKind::Overloaded,
+                "upstream_unavailable",
+                Side::Upstream,
+                format!("the provider {provider} is failing; it is left alone for now"),
+            );
             fault.after(wait.as_secs() + 1)
         }
         Busy::Full => {
-            let fault = Fault::new(StatusCode::SERVICE_UNAVAILABLE, dialects::ErrorKind::Overloaded, "upstream_busy", Side::Upstream, format!("the provider {provider} has as many calls as it may have"));
+            let fault = Fault::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                dialects::ErrorKind::Overloaded,
+                "upstream_busy",
+                Side::Upstream,
+                format!("the provider {provider} has as many calls as it may have"),
+            );
             fault.after(1)
         }
     }

@@ -41,7 +41,8 @@ pub fn bill(plan: &Plan, request: &Request, candidate: &Candidate, body_bytes: u
     if request.endpoint == dialects::Endpoint::CountTokens {
         return Bill::default();
     }
-    let cost_of = |usage: &Usage| candidate.price.as_ref().map_or(Money::ZERO, |price| price::cost(price, usage, metered.service_tier.as_deref()));
+    let cost_of =
+        |usage: &Usage| candidate.price.as_ref().map_or(Money::ZERO, |price| price::cost(price, usage, metered.service_tier.as_deref()));
     if let Some(usage) = metered.usage {
         return Bill { usage, cost: cost_of(&usage), tokens: usage.tokens(), ..Bill::default() };
     }
@@ -73,7 +74,15 @@ impl Tally {
         self.attempts.iter().any(|attempt| attempt.cost > Money::ZERO || attempt.tokens > 0)
     }
 
-    pub fn add(&mut self, candidate: &Candidate, end: AttemptEnd, bill: &Bill, first_byte_ms: u32, total_ms: u32, upstream_id: Option<String>) {
+    pub fn add(
+        &mut self,
+        candidate: &Candidate,
+        end: AttemptEnd,
+        bill: &Bill,
+        first_byte_ms: u32,
+        total_ms: u32,
+        upstream_id: Option<String>,
+    ) {
         let (provider, model) = (candidate.provider.id, candidate.model.clone());
         self.attempts.push(Attempt { provider, model, end, cost: bill.cost, tokens: bill.tokens, first_byte_ms, total_ms, upstream_id });
         self.candidates.push(candidate.clone());
@@ -109,18 +118,29 @@ pub fn finished(ask: &Ask, plan: &Plan, tally: &Tally, outcome: Outcome, used: O
 }
 
 fn sum<'a>(attempts: impl Iterator<Item = &'a Attempt>) -> Figures {
-    attempts.fold(Figures { requests: 1, ..Figures::default() }, |sum, attempt| Figures { cost: sum.cost + attempt.cost, tokens: sum.tokens.saturating_add(attempt.tokens), requests: 1 })
+    attempts.fold(Figures { requests: 1, ..Figures::default() }, |sum, attempt| Figures {
+        cost: sum.cost + attempt.cost,
+        tokens: sum.tokens.saturating_add(attempt.tokens),
+        requests: 1,
+    })
 }
 
 /// A budget filtered by provider counts only what went to that provider.
 fn apart(ask: &Ask, plan: &Plan, tally: &Tally, all: &Figures) -> Vec<(BudgetId, Figures)> {
     let view = &plan.policy.view;
-    let filtered = ask.principal.budgets.iter().filter(|budget| !budget.identity.only.providers.is_empty() && tally.budgets.contains(&budget.id));
+    let filtered =
+        ask.principal.budgets.iter().filter(|budget| !budget.identity.only.providers.is_empty() && tally.budgets.contains(&budget.id));
     let own = filtered.map(|budget| {
-        let covers = |candidate: &Candidate| view.path(&ask.principal, &ask.request.model, &candidate.provider.name, &ask.tags).iter().any(|covering| covering.id == budget.id);
+        let covers = |candidate: &Candidate| {
+            view.path(&ask.principal, &ask.request.model, &candidate.provider.name, &ask.tags)
+                .iter()
+                .any(|covering| covering.id == budget.id)
+        };
         let covered = tally.attempts.iter().zip(&tally.candidates).filter(|(_, candidate)| covers(candidate)).map(|(attempt, _)| attempt);
         let figures = sum(covered.clone());
         (budget.id, if covered.count() == 0 { Figures::default() } else { figures }, budget.identity.unit)
     });
-    own.filter(|(_, figures, unit): &(BudgetId, Figures, Unit)| figures.of(*unit) != all.of(*unit)).map(|(id, figures, _)| (id, figures)).collect()
+    own.filter(|(_, figures, unit): &(BudgetId, Figures, Unit)| figures.of(*unit) != all.of(*unit))
+        .map(|(id, figures, _)| (id, figures))
+        .collect()
 }

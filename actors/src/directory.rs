@@ -27,7 +27,13 @@ impl Directory {
     ///
     /// # Errors
     /// A refusal, or what kept it from being appended.
-    pub async fn order<A>(&self, id: A::Id, command: A::Command, notes: Vec<(NoteId, Option<Vec<u8>>)>, principal: Principal) -> Result<usize, Fault>
+    pub async fn order<A>(
+        &self,
+        id: A::Id,
+        command: A::Command,
+        notes: Vec<(NoteId, Option<Vec<u8>>)>,
+        principal: Principal,
+    ) -> Result<usize, Fault>
     where
         A: Pays + Sync,
         A::Command: Clone + Send + Sync,

@@ -67,21 +67,35 @@ impl Fault {
         match refusal {
             ModelRefusal::NotFound { near } => {
                 let hint = if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(", ")) };
-                let fault = Fault::policy(StatusCode::NOT_FOUND, ErrorKind::NotFound, "model_not_found", format!("the model `{model}` does not exist here or is not available to this key{hint}"));
+                let fault = Fault::policy(
+                    StatusCode::NOT_FOUND,
+                    ErrorKind::NotFound,
+                    "model_not_found",
+                    format!("the model `{model}` does not exist here or is not available to this key{hint}"),
+                );
                 Fault { facts: json!({"near": near}), ..fault.about("model") }
             }
-            ModelRefusal::NotAllowed => {
-                Fault::policy(StatusCode::FORBIDDEN, ErrorKind::Permission, "model_not_allowed", format!("this key may not use the model `{model}`")).about("model")
-            }
+            ModelRefusal::NotAllowed => Fault::policy(
+                StatusCode::FORBIDDEN,
+                ErrorKind::Permission,
+                "model_not_allowed",
+                format!("this key may not use the model `{model}`"),
+            )
+            .about("model"),
             ModelRefusal::OtherDialect { speaks, .. } => {
-                let message = format!("the model `{model}` is served by a provider that speaks {}, which {} is not part of; call it by an endpoint of that dialect", speaks.as_str(), endpoint.path());
+                let message = format!(
+                    "the model `{model}` is served by a provider that speaks {}, which {} is not part of; call it by an endpoint of that dialect",
+                    speaks.as_str(),
+                    endpoint.path()
+                );
                 Fault::policy(StatusCode::NOT_FOUND, ErrorKind::NotFound, "model_other_dialect", message).about("model")
             }
         }
     }
 
     pub fn unpriced(model: &str) -> Fault {
-        let message = format!("the model `{model}` has no price, and a budget in USD covers this call; give it one under models or providers");
+        let message =
+            format!("the model `{model}` has no price, and a budget in USD covers this call; give it one under models or providers");
         Fault::policy(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "model_unpriced", message).about("model")
     }
 
@@ -91,7 +105,12 @@ impl Fault {
             Denial::TooFast(fast) => too_fast(fast),
             Denial::Budget(budget) => budget_fault(budget, path),
             Denial::Stale => Fault::gateway_busy("the configuration is changing; try again"),
-            Denial::Claimed => Fault::policy(StatusCode::CONFLICT, ErrorKind::InvalidRequest, "idempotency_key_in_use", "a call with this Idempotency-Key is known already"),
+            Denial::Claimed => Fault::policy(
+                StatusCode::CONFLICT,
+                ErrorKind::InvalidRequest,
+                "idempotency_key_in_use",
+                "a call with this Idempotency-Key is known already",
+            ),
             Denial::Closed(why) => Fault::gateway_busy(&format!("nothing new is admitted for now: {why}")),
         }
     }
@@ -108,7 +127,9 @@ impl Fault {
 
     /// The provider has answered, but its record is not durable yet: the end is not given.
     pub fn record_pending(call: &str) -> Fault {
-        let message = format!("the answer to {call} is here, but its record is not durable yet, so it is not given; the call is charged once and is in the log when the log is back");
+        let message = format!(
+            "the answer to {call} is here, but its record is not durable yet, so it is not given; the call is charged once and is in the log when the log is back"
+        );
         Fault::new(StatusCode::SERVICE_UNAVAILABLE, ErrorKind::Api, "record_pending", Side::Gateway, message)
     }
 
@@ -161,17 +182,25 @@ impl Fault {
 
 fn too_fast(fast: &TooFast) -> Fault {
     let level = fast.owner.level();
-    let message = format!("{} of {level} {} is {}; {}", fast.limit.as_str(), fast.name, fast.allowed, match fast.retry_after_s {
-        Some(seconds) => format!("try again in {seconds} s"),
-        None => "this call alone is larger than that".into(),
-    });
+    let message = format!(
+        "{} of {level} {} is {}; {}",
+        fast.limit.as_str(),
+        fast.name,
+        fast.allowed,
+        match fast.retry_after_s {
+            Some(seconds) => format!("try again in {seconds} s"),
+            None => "this call alone is larger than that".into(),
+        }
+    );
     let fault = Fault::policy(StatusCode::TOO_MANY_REQUESTS, ErrorKind::RateLimit, "rate_limit_exceeded", message);
     let facts = json!({"level": level, "name": fast.name, "limit_kind": fast.limit.as_str(), "limit": fast.allowed});
     Fault { retry_after_s: fast.retry_after_s, facts, ..fault }
 }
 
 fn budget_fault(denial: &BudgetDenial, path: &[std::sync::Arc<PathBudget>]) -> Fault {
-    let Some(budget) = path.iter().find(|budget| budget.id == denial.budget) else { return Fault::gateway_busy("the budgets of this key are changing; try again") };
+    let Some(budget) = path.iter().find(|budget| budget.id == denial.budget) else {
+        return Fault::gateway_busy("the budgets of this key are changing; try again");
+    };
     let (code, kind) = if denial.exceeded { ("budget_exceeded", ErrorKind::Quota) } else { ("budget_held", ErrorKind::RateLimit) };
     let unit = budget.identity.unit;
     let every = budget.identity.every.as_str();
@@ -182,12 +211,23 @@ fn budget_fault(denial: &BudgetDenial, path: &[std::sync::Arc<PathBudget>]) -> F
     } else {
         let figure = |amount| amount_text(unit, amount);
         let what = if denial.exceeded { "is spent" } else { "is held by calls in flight" };
-        let per = if every == "total" { "in all".to_owned() } else if every == "hour" { "an hour".into() } else { format!("a {every}") };
+        let per = if every == "total" {
+            "in all".to_owned()
+        } else if every == "hour" {
+            "an hour".into()
+        } else {
+            format!("a {every}")
+        };
         let needed = if unit == Unit::Requests { String::new() } else { format!(", this call may cost {}", figure(denial.needed)) };
         let resets = resets_at.as_ref().map(|at| format!("; resets {at}")).unwrap_or_default();
         let message = format!(
             "budget of {} {} {what}: {} {} {per}, settled {}, held {}{needed}{resets}",
-            budget.level, budget.owner_name, figure(denial.limit), unit.as_str(), figure(denial.settled), figure(denial.held)
+            budget.level,
+            budget.owner_name,
+            figure(denial.limit),
+            unit.as_str(),
+            figure(denial.settled),
+            figure(denial.held)
         );
         let facts = json!({
             "level": budget.level, "name": budget.owner_name, "budget": budget.id.to_string(), "unit": unit.as_str(), "every": every, "limit": figure(denial.limit),

@@ -52,7 +52,11 @@ impl Board {
     }
 
     fn set(&self, state: &State, id: BudgetId) {
-        let Some((limit, (_, window))) = state.books.budgets.get(&id).map(|budget| budget.terms.limit).zip(state.figures(id, state.desk.time())) else { return };
+        let Some((limit, (_, window))) =
+            state.books.budgets.get(&id).map(|budget| budget.terms.limit).zip(state.figures(id, state.desk.time()))
+        else {
+            return;
+        };
         let free = (limit - window.settled - window.held).clamp(i64::MIN.into(), i64::MAX.into()) as i64;
         match self.free.get(&id) {
             Some(known) => known.store(free, Ordering::Relaxed),

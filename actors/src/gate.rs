@@ -133,7 +133,8 @@ impl Desk {
             self.judge(&mut group, &paces, &mut verdicts);
         }
         if group.transactions.iter().all(Option::is_none) {
-            let verdicts = verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::Denied(Denial::Closed("taken out".into())))).collect();
+            let verdicts =
+                verdicts.into_iter().map(|verdict| verdict.unwrap_or(Verdict::Denied(Denial::Closed("taken out".into())))).collect();
             let _ = from.cast(scribe::Message::Answered { seq, answer: scribe::GroupAnswer::Empty(verdicts) });
             return;
         }
@@ -231,7 +232,9 @@ impl Desk {
     fn answer_fault(&mut self, to: Return, fault: &AppendFault) {
         match to {
             Return::Keeper(reply) => drop(reply.send(Err(fault.clone()))),
-            Return::Scribe { from, seq, .. } => drop(from.cast(scribe::Message::Answered { seq, answer: scribe::GroupAnswer::Unclear(fault.clone()) })),
+            Return::Scribe { from, seq, .. } => {
+                drop(from.cast(scribe::Message::Answered { seq, answer: scribe::GroupAnswer::Unclear(fault.clone()) }))
+            }
         }
     }
 
@@ -289,7 +292,15 @@ fn figures(state: &State, id: BudgetId, needed: impl FnOnce(events::Unit) -> Amo
     let (start, window) = state.figures(id, at)?;
     let (limit, needed) = (budget.terms.limit, needed(budget.identity.unit));
     let resets_at = budget.identity.every.end(start);
-    Some(BudgetDenial { budget: id, exceeded: window.settled + needed > limit, limit, settled: window.settled, held: window.held, needed, resets_at })
+    Some(BudgetDenial {
+        budget: id,
+        exceeded: window.settled + needed > limit,
+        limit,
+        settled: window.settled,
+        held: window.held,
+        needed,
+        resets_at,
+    })
 }
 
 /// Brings the counters down as records are applied.

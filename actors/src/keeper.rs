@@ -85,7 +85,8 @@ impl Pays for node::Node {
         let node::Effect::Orphan(calls) = effect;
         let mut transaction = Transaction::default();
         for (id, open) in calls.iter().filter_map(|id| state.books.open.get(id).map(|open| (id, open))) {
-            let orphaned = call::Orphaned { node: open.node, boot: open.boot, key: open.key, model: open.model.clone(), charged: open.ceiling };
+            let orphaned =
+                call::Orphaned { node: open.node, boot: open.boot, key: open.key, model: open.model.clone(), charged: open.ceiling };
             transaction.guards.push(Guard::HoldOpen(*id));
             transaction.events.push(Proposal::new(Event::Call(*id, call::Event::Orphaned(orphaned)), Principal::System, 0));
         }

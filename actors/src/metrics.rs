@@ -27,7 +27,9 @@ const OUTCOMES: [Outcome; 3] = [Outcome::Ok, Outcome::Failed, Outcome::Aborted];
 impl Default for Handles {
     fn default() -> Handles {
         Handles {
-            calls: Endpoint::ALL.map(|endpoint| OUTCOMES.map(|outcome| counter!("tollgate_calls_total", "endpoint" => endpoint.as_str(), "outcome" => outcome.as_str()))),
+            calls: Endpoint::ALL.map(|endpoint| {
+                OUTCOMES.map(|outcome| counter!("tollgate_calls_total", "endpoint" => endpoint.as_str(), "outcome" => outcome.as_str()))
+            }),
             refused: counter!("tollgate_calls_refused_total"),
             in_flight: gauge!("tollgate_calls_in_flight"),
             overhead: histogram!("tollgate_overhead_seconds"),

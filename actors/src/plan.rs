@@ -52,14 +52,17 @@ impl Plan {
 pub fn plan(ask: &Ask, free: &Board) -> Result<Plan, Fault> {
     let request = &ask.request;
     let view = &ask.policy.view;
-    let resolved = view.resolve(&ask.principal, &request.model, request.endpoint.dialect()).map_err(|refusal| Fault::model(&request.model, &refusal, request.endpoint))?;
+    let resolved = view
+        .resolve(&ask.principal, &request.model, request.endpoint.dialect())
+        .map_err(|refusal| Fault::model(&request.model, &refusal, request.endpoint))?;
     let mut candidates = resolved.candidates;
     candidates.truncate(limits::TARGETS_MAX);
     let Some(first) = candidates.first() else { return Err(Fault::gateway_busy("the model has no provider that is open")) };
     if let Some(field) = request.provider_state.filter(|_| !candidates.iter().all(|candidate| view.sole_tenant(&candidate.provider))) {
         return Err(provider_state(field));
     }
-    let path: Vec<Arc<PathBudget>> = view.path(&ask.principal, &request.model, &first.provider.name, &ask.tags).into_iter().cloned().collect();
+    let path: Vec<Arc<PathBudget>> =
+        view.path(&ask.principal, &request.model, &first.provider.name, &ask.tags).into_iter().cloned().collect();
     let paid = request.endpoint != Endpoint::CountTokens;
     let in_money = path.iter().any(|budget| budget.identity.unit == Unit::Usd);
     if let Some(candidate) = candidates.iter().find(|candidate| paid && in_money && candidate.price.is_none()) {
@@ -68,8 +71,13 @@ pub fn plan(ask: &Ask, free: &Board) -> Result<Plan, Fault> {
     let (input_tokens, bound) = input_bound(ask, &candidates);
     let (each_output, output_limit) = output_bound(ask, &candidates, &path, free);
     let output_tokens = each_output.saturating_mul(request.choices.max(1));
-    let cost = candidates.iter().map(|candidate| attempt_ceiling(candidate, request, input_tokens, output_tokens)).max().unwrap_or(Money::ZERO);
-    let ceiling = if paid { Figures { cost, tokens: input_tokens.saturating_add(output_tokens), requests: 1 } } else { Figures { requests: 1, ..Figures::default() } };
+    let cost =
+        candidates.iter().map(|candidate| attempt_ceiling(candidate, request, input_tokens, output_tokens)).max().unwrap_or(Money::ZERO);
+    let ceiling = if paid {
+        Figures { cost, tokens: input_tokens.saturating_add(output_tokens), requests: 1 }
+    } else {
+        Figures { requests: 1, ..Figures::default() }
+    };
     Ok(Plan { policy: ask.policy.clone(), candidates, path, ceiling, bound, input_tokens, output_tokens, output_limit })
 }
 
@@ -77,8 +85,12 @@ pub fn plan(ask: &Ask, free: &Board) -> Result<Plan, Fault> {
 pub fn attempt_ceiling(candidate: &Candidate, request: &Request, input_tokens: u64, output_tokens: u64) -> Money {
     // Only models that speak or hear have prices for audio: it may always occur there.
     let searches = if request.unbounded_input { SEARCHES_MAX } else { 0 };
-    let extras = Extras { searches, cache_write: request.cache_write, cache_write_1h: request.cache_write_1h, audio: true, ..Extras::default() };
-    candidate.price.as_ref().map_or(Money::ZERO, |price| price::ceiling(price, input_tokens, output_tokens, &extras, request.service_tier.as_deref()))
+    let extras =
+        Extras { searches, cache_write: request.cache_write, cache_write_1h: request.cache_write_1h, audio: true, ..Extras::default() };
+    candidate
+        .price
+        .as_ref()
+        .map_or(Money::ZERO, |price| price::ceiling(price, input_tokens, output_tokens, &extras, request.service_tier.as_deref()))
 }
 
 /// Hosted searches that one answer may make, as a bound where hosted tools are offered.
@@ -91,15 +103,25 @@ const DOCUMENT_TOKENS_MIN: u64 = 10_000;
 const AUDIO_TOKENS_MIN: u64 = 2_000;
 
 fn provider_state(field: &'static str) -> Fault {
-    let message = format!("`{field}` names something that the provider keeps; it passes only where one tenant alone uses the provider entry");
-    let fault = Fault::new(http::StatusCode::BAD_REQUEST, dialects::ErrorKind::InvalidRequest, "provider_state_not_allowed", crate::fault::Side::Policy, message);
+    let message =
+        format!("`{field}` names something that the provider keeps; it passes only where one tenant alone uses the provider entry");
+    let fault = Fault::new(
+        http::StatusCode::BAD_REQUEST,
+        dialects::ErrorKind::InvalidRequest,
+        "provider_state_not_allowed",
+        crate::fault::Side::Policy,
+        message,
+    );
     fault.about(field)
 }
 
 /// The largest of what the candidates may be sent.
 fn input_bound(ask: &Ask, candidates: &[Candidate]) -> (u64, Bound) {
     let request = &ask.request;
-    let context = candidates.iter().map(|candidate| candidate.bounds.context_tokens).try_fold(0u64, |most, window| window.map(|window| most.max(window)));
+    let context = candidates
+        .iter()
+        .map(|candidate| candidate.bounds.context_tokens)
+        .try_fold(0u64, |most, window| window.map(|window| most.max(window)));
     if request.unbounded_input {
         return (context.unwrap_or(limits::CONTEXT_TOKENS_UNKNOWN), Bound::Context);
     }
@@ -125,7 +147,8 @@ fn output_bound(ask: &Ask, candidates: &[Candidate], path: &[Arc<PathBudget>], f
     if let Some(own) = request.output_limit {
         return (own, None);
     }
-    let known = candidates.iter().map(|candidate| candidate.bounds.max_output_tokens).try_fold(0u64, |most, max| max.map(|max| most.max(max)));
+    let known =
+        candidates.iter().map(|candidate| candidate.bounds.max_output_tokens).try_fold(0u64, |most, max| max.map(|max| most.max(max)));
     let model_max = known.unwrap_or(limits::OUTPUT_TOKENS_UNKNOWN);
     let quarters = path.iter().filter(|budget| budget.terms.hard).filter_map(|budget| quarter(budget, candidates, request, free));
     let Some(quarter) = quarters.min() else { return (model_max, None) };
@@ -156,5 +179,8 @@ fn quarter(budget: &PathBudget, candidates: &[Candidate], request: &Request, fre
 pub fn extension(plan: &Plan, ask: &Ask, held: &[BudgetId], candidate: &Candidate, may_have_cost: bool) -> Vec<(Arc<PathBudget>, Amount)> {
     let path = plan.policy.view.path(&ask.principal, &ask.request.model, &candidate.provider.name, &ask.tags);
     let needed = path.into_iter().filter(|budget| may_have_cost || !held.contains(&budget.id));
-    needed.map(|budget| (budget.clone(), plan.ceiling.of(budget.identity.unit))).filter(|(budget, _)| budget.identity.unit != Unit::Requests || !held.contains(&budget.id)).collect()
+    needed
+        .map(|budget| (budget.clone(), plan.ceiling.of(budget.identity.unit)))
+        .filter(|(budget, _)| budget.identity.unit != Unit::Requests || !held.contains(&budget.id))
+        .collect()
 }

@@ -62,7 +62,10 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
     };
     let read = read_answer(way.request().endpoint, &body).ok();
     let metered = Metered {
-        usage: read.as_ref().and_then(|answer| answer.usage.filter(|_| !answer.unfinished)).map(|usage| usage.plus(&read.as_ref().map(|answer| answer.beside).unwrap_or_default())),
+        usage: read
+            .as_ref()
+            .and_then(|answer| answer.usage.filter(|_| !answer.unfinished))
+            .map(|usage| usage.plus(&read.as_ref().map(|answer| answer.beside).unwrap_or_default())),
         output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
         service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
     };
@@ -74,7 +77,11 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         (true, Some(stop)) => way.say(&broken(&stop, &reached.candidate.provider.name)),
         (true, None) => {
             let mut headers = attempt::downwards(&reached.answer.headers);
-            put(&mut headers, "x-tollgate-cost-usd", &way.tally.attempts.iter().map(|attempt| attempt.cost).sum::<events::Money>().to_string());
+            put(
+                &mut headers,
+                "x-tollgate-cost-usd",
+                &way.tally.attempts.iter().map(|attempt| attempt.cost).sum::<events::Money>().to_string(),
+            );
             answer_headers(&mut headers, &reached);
             way.send(plan, reached.answer.status, headers, ReplyBody::Whole(body));
         }
@@ -86,7 +93,14 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
 fn broke_early(way: &mut Way, plan: &Plan, reached: &Reached, stop: &Break) -> End {
     let bill = charge::at_ceiling(plan, way.request(), &reached.candidate);
     let end = if matches!(stop, Break::Wire(fault) if attempt::timed_out(fault)) { AttemptEnd::TimedOut } else { AttemptEnd::Broken };
-    way.tally.add(&reached.candidate, end, &bill, millis(reached.first_byte), millis(reached.started.elapsed()), reached.upstream_id.clone());
+    way.tally.add(
+        &reached.candidate,
+        end,
+        &bill,
+        millis(reached.first_byte),
+        millis(reached.started.elapsed()),
+        reached.upstream_id.clone(),
+    );
     End::Failed(Answered::Fault(broken(stop, &reached.candidate.provider.name)))
 }
 
@@ -172,12 +186,24 @@ fn note(way: &mut Way, plan: &Plan, reached: &Reached, metered: &Metered, stop: 
 
 fn broken(stop: &Break, provider: &str) -> Fault {
     match stop {
-        Break::Deadline => Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the answer of {provider} did not end in time")),
-        Break::TooLarge => Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_answer_too_large", format!("the answer of {provider} is larger than {} bytes", limits::ANSWER_BYTES_MAX)),
-        Break::Cancelled => Fault::upstream(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT), "client_closed_request", "the caller left"),
+        Break::Deadline => {
+            Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the answer of {provider} did not end in time"))
+        }
+        Break::TooLarge => Fault::upstream(
+            StatusCode::BAD_GATEWAY,
+            "upstream_answer_too_large",
+            format!("the answer of {provider} is larger than {} bytes", limits::ANSWER_BYTES_MAX),
+        ),
+        Break::Cancelled => {
+            Fault::upstream(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT), "client_closed_request", "the caller left")
+        }
         Break::Stopping => Fault::gateway_busy("this node is stopping, and the answer was cut"),
-        Break::Wire(fault) if attempt::timed_out(fault) => Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the provider {provider} fell silent in its answer")),
-        Break::Wire(_) => Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", format!("the answer of {provider} broke off before its end")),
+        Break::Wire(fault) if attempt::timed_out(fault) => {
+            Fault::upstream(StatusCode::GATEWAY_TIMEOUT, "upstream_timeout", format!("the provider {provider} fell silent in its answer"))
+        }
+        Break::Wire(_) => {
+            Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", format!("the answer of {provider} broke off before its end"))
+        }
     }
 }
 
@@ -212,7 +238,19 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer_headers(&mut headers, &reached);
     let head = Some((reached.answer.status, headers));
-    let mut relay = Relay { way, plan, reader, out: None, early: Vec::new(), end: Vec::new(), end_bytes: 0, head, gone: false, last_sent: Instant::now(), sent_events: 0 };
+    let mut relay = Relay {
+        way,
+        plan,
+        reader,
+        out: None,
+        early: Vec::new(),
+        end: Vec::new(),
+        end_bytes: 0,
+        head,
+        gone: false,
+        last_sent: Instant::now(),
+        sent_events: 0,
+    };
     let stop = relay.run(&mut *reached.answer.body, cancels).await;
     let Relay { reader, mut out, end, head, early, sent_events, .. } = relay;
     let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled));
@@ -234,9 +272,19 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
     let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
-    let outcome = if complete && failed.is_none() { Outcome::Ok } else if stop.is_some() { outcome_of(stop.as_ref()) } else { Outcome::Failed };
+    let outcome = if complete && failed.is_none() {
+        Outcome::Ok
+    } else if stop.is_some() {
+        outcome_of(stop.as_ref())
+    } else {
+        Outcome::Failed
+    };
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
-    let fault = if recorded { stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name)) } else { Some(Fault::record_pending(&way.incoming.id.to_string())) };
+    let fault = if recorded {
+        stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name))
+    } else {
+        Some(Fault::record_pending(&way.incoming.id.to_string()))
+    };
     if out.is_none() {
         if let Some(fault) = &fault {
             way.say(fault);
@@ -265,7 +313,11 @@ fn early_end_of(stop: &Option<Break>, failed: &Option<dialects::StreamFault>) ->
 
 /// Upstream closed before the dialect's end.
 fn early_end() -> Break {
-    Break::Wire(WireFault { stage: crate::ports::Stage::Body, sent: crate::ports::Sent::Maybe, message: "the stream ended before its end".into() })
+    Break::Wire(WireFault {
+        stage: crate::ports::Stage::Body,
+        sent: crate::ports::Sent::Maybe,
+        message: "the stream ended before its end".into(),
+    })
 }
 
 /// Sends the head, and what waited for it.
@@ -416,7 +468,11 @@ pub(crate) async fn error_answer(answer: WireAnswer, wait: Option<Duration>, pro
         true
     };
     if !matches!(tokio::time::timeout_at(deadline.into(), read).await, Ok(true)) {
-        return Answered::Fault(Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_broke_off", format!("the error answer of {provider} could not be read")));
+        return Answered::Fault(Fault::upstream(
+            StatusCode::BAD_GATEWAY,
+            "upstream_broke_off",
+            format!("the error answer of {provider} could not be read"),
+        ));
     }
     let mut passed = attempt::downwards(&headers);
     if let Some(seconds) = wait.map(|wait| wait.as_secs().clamp(1, 60)) {

@@ -13,7 +13,12 @@ use crate::{
     upstream::{self, Upstream},
 };
 use arc_swap::ArcSwap;
-use events::{Boot, NodeId, NoteId, ProviderId, State, StreamId, TenantId, envelope::Principal, node, transaction::{Group, Transaction}};
+use events::{
+    Boot, NodeId, NoteId, ProviderId, State, StreamId, TenantId,
+    envelope::Principal,
+    node,
+    transaction::{Group, Transaction},
+};
 use journal::{Clock, Journal};
 use parking_lot::Mutex;
 use ractor::{Actor, ActorRef};
@@ -211,7 +216,12 @@ async fn found(gate: &ActorRef<gate::Message>, entropy: &dyn Entropy) -> Result<
 }
 
 /// Joins if this node is new, and opens a session: the one before has ended with that.
-async fn open_session(gate: &ActorRef<gate::Message>, directory: &Directory, entropy: &dyn Entropy, lanes: u16) -> Result<Session, StartFault> {
+async fn open_session(
+    gate: &ActorRef<gate::Message>,
+    directory: &Directory,
+    entropy: &dyn Entropy,
+    lanes: u16,
+) -> Result<Session, StartFault> {
     let stopped = || StartFault("the journal has stopped".into());
     let known = |state: &State| (state.books.nodes.iter().find(|(_, node)| !node.removed).map(|(id, _)| *id), state.books.n);
     let (node, position) = keeper::look(gate, known).await.ok_or_else(stopped)?;

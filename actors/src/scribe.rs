@@ -20,11 +20,17 @@ use tokio::sync::oneshot;
 pub enum Message {
     Submit(Submission),
     /// The group with this number is answered.
-    Answered { seq: u64, answer: GroupAnswer },
+    Answered {
+        seq: u64,
+        answer: GroupAnswer,
+    },
     /// Send the group in flight again.
     Again,
     /// A new session is open.
-    Session { node: NodeId, boot: Boot },
+    Session {
+        node: NodeId,
+        boot: Boot,
+    },
 }
 
 /// One transaction, and who waits for it.
@@ -55,7 +61,9 @@ pub enum GroupAnswer {
     Empty(Vec<Verdict>),
     Unclear(AppendFault),
     Fenced,
-    Gap { expected: u64 },
+    Gap {
+        expected: u64,
+    },
 }
 
 /// What the Scribe is made with.
@@ -221,7 +229,11 @@ pub fn admission(call: CallId, admitted: call::Admitted) -> Transaction {
 /// An extension: the call is open, and it fits.
 pub fn extension(call: CallId, extended: call::Extended, key: KeyId) -> Transaction {
     let event = Event::Call(call, call::Event::Extended(extended));
-    Transaction { guards: vec![Guard::HoldOpen(call), Guard::Fits], events: vec![Proposal::new(event, Principal::Key(key), 0)], notes: Vec::new() }
+    Transaction {
+        guards: vec![Guard::HoldOpen(call), Guard::Fits],
+        events: vec![Proposal::new(event, Principal::Key(key), 0)],
+        notes: Vec::new(),
+    }
 }
 
 /// A record: never refused.

@@ -14,7 +14,8 @@ use events::{
 use std::collections::BTreeMap;
 
 /// By dialect: the data files.
-const FILES: [(&str, &str); 2] = [("openai", include_str!("../catalogue/openai.yaml")), ("anthropic", include_str!("../catalogue/anthropic.yaml"))];
+const FILES: [(&str, &str); 2] =
+    [("openai", include_str!("../catalogue/openai.yaml")), ("anthropic", include_str!("../catalogue/anthropic.yaml"))];
 
 /// The command that brings the price book to the edition of this build.
 pub fn shipped_catalogue() -> Command {
@@ -67,7 +68,8 @@ fn undated(model: &str) -> Option<&str> {
         return Some(base).filter(|base| !base.is_empty());
     }
     let is_date = |text: &str, form: &str| {
-        text.len() == form.len() && text.bytes().zip(form.bytes()).all(|(byte, form)| if form == b'0' { byte.is_ascii_digit() } else { byte == form })
+        text.len() == form.len()
+            && text.bytes().zip(form.bytes()).all(|(byte, form)| if form == b'0' { byte.is_ascii_digit() } else { byte == form })
     };
     let cut = ["-0000-00-00", "-00000000", "@00000000"].into_iter().find_map(|form| {
         let at = model.len().checked_sub(form.len()).filter(|at| *at > 0)?;

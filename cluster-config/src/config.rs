@@ -142,7 +142,12 @@ pub fn parse(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Result<Config
 /// Orders places so that `keys[2]` comes before `keys[10]`.
 fn natural(path: &str) -> Vec<(u64, &str)> {
     let part = |part: &'_ str| -> (u64, usize) { part.split_once(']').map_or((0, 0), |(at, _)| (at.parse().unwrap_or(0), at.len() + 1)) };
-    path.split('[').map(|text| { let (at, skip) = part(text); (at, &text[skip..]) }).collect()
+    path.split('[')
+        .map(|text| {
+            let (at, skip) = part(text);
+            (at, &text[skip..])
+        })
+        .collect()
 }
 
 #[cfg(test)]

@@ -25,7 +25,13 @@ const KNOWN: &[Known] = &[
         models: &["gpt-*", "chatgpt-*", "o1*", "o3*", "o4*", "codex-*", "text-embedding-*", "babbage-*", "davinci-*", "ft:*"],
         ..openai("OPENAI_API_KEY", "openai", "https://api.openai.com/v1")
     },
-    Known { variable: "ANTHROPIC_API_KEY", name: "anthropic", dialect: "anthropic", base_url: "https://api.anthropic.com/v1", models: &["claude-*"] },
+    Known {
+        variable: "ANTHROPIC_API_KEY",
+        name: "anthropic",
+        dialect: "anthropic",
+        base_url: "https://api.anthropic.com/v1",
+        models: &["claude-*"],
+    },
     openai("CEREBRAS_API_KEY", "cerebras", "https://api.cerebras.ai/v1"),
     openai("DEEPINFRA_API_KEY", "deepinfra", "https://api.deepinfra.com/v1/openai"),
     openai("DEEPSEEK_API_KEY", "deepseek", "https://api.deepseek.com/v1"),
@@ -48,7 +54,9 @@ const KNOWN: &[Known] = &[
 pub fn from_environment(vars: &dyn Fn(&str) -> Option<String>) -> Config {
     let mut config = Config { tenants: vec![tenant()], keys: vec![key()], ..Config::default() };
     for known in KNOWN {
-        let Some(secret) = vars(known.variable).map(|value| value.trim().to_owned()).filter(|value| values::api_key(value).is_ok()) else { continue };
+        let Some(secret) = vars(known.variable).map(|value| value.trim().to_owned()).filter(|value| values::api_key(value).is_ok()) else {
+            continue;
+        };
         config.providers.push(provider(known, secret));
         config.models.extend(known.models.iter().map(|pattern| model(known, pattern)));
     }
@@ -103,7 +111,10 @@ mod tests {
         let config = from_environment(&vars);
         assert_eq!(config.providers().collect::<Vec<_>>(), ["openai", "xai"]);
         assert_eq!(config.providers[0].api_key, Some(Secret("sk-openai".into())));
-        assert_eq!((config.tenants[0].name.as_str(), config.keys[0].name.as_str(), config.keys[0].scope.as_str()), ("default", "default", "default"));
+        assert_eq!(
+            (config.tenants[0].name.as_str(), config.keys[0].name.as_str(), config.keys[0].scope.as_str()),
+            ("default", "default", "default")
+        );
         assert!(config.models().any(|name| name == "gpt-*") && !config.models().any(|name| name == "claude-*"));
         assert!(!format!("{config:?}").contains("sk-openai"));
     }

@@ -12,8 +12,8 @@ use crate::{
     shipped_catalogue,
 };
 use events::{
-    Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key, key::KeyHash, model, provider,
-    scope, tenant,
+    Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key,
+    key::KeyHash, model, provider, scope, tenant,
 };
 use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
@@ -77,7 +77,12 @@ pub trait Secrets {
 ///
 /// # Errors
 /// References to nothing, and what does not fit together with what is there.
-pub fn plan(config: &Config, state: &State, prune: bool, secrets: &mut dyn Secrets) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
+pub fn plan(
+    config: &Config,
+    state: &State,
+    prune: bool,
+    secrets: &mut dyn Secrets,
+) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
     let mut problems = Problems::default();
     let names = Names::of(state);
     // what is going to be pruned is no place to hang something on
@@ -153,15 +158,28 @@ impl Planner<'_> {
     }
 
     fn find_ambiguous(&mut self, config: &Config) {
-        let file_scopes = config.scopes.iter().zip(&self.homes.scopes).filter_map(|(scope, home)| Some((home.as_ref()?.tenant.as_str(), scope.name.as_str())));
-        let file_keys = config.keys.iter().zip(&self.homes.keys).filter_map(|(key, home)| Some((home.as_ref()?.tenant.as_str(), key.name.as_str())));
-        let scopes = self.names.scopes.keys().map(|(tenant, name)| (tenant.as_str(), name.as_str())).chain(file_scopes).map(|place| ("scope", place));
-        let keys = self.names.keys.keys().map(|(tenant, name)| (tenant.as_str(), name.as_str())).chain(file_keys).map(|place| ("key", place));
+        let file_scopes = config
+            .scopes
+            .iter()
+            .zip(&self.homes.scopes)
+            .filter_map(|(scope, home)| Some((home.as_ref()?.tenant.as_str(), scope.name.as_str())));
+        let file_keys =
+            config.keys.iter().zip(&self.homes.keys).filter_map(|(key, home)| Some((home.as_ref()?.tenant.as_str(), key.name.as_str())));
+        let scopes = self
+            .names
+            .scopes
+            .keys()
+            .map(|(tenant, name)| (tenant.as_str(), name.as_str()))
+            .chain(file_scopes)
+            .map(|place| ("scope", place));
+        let keys =
+            self.names.keys.keys().map(|(tenant, name)| (tenant.as_str(), name.as_str())).chain(file_keys).map(|place| ("key", place));
         let mut tenants: BTreeMap<(&'static str, &str), BTreeSet<&str>> = BTreeMap::new();
         for (kind, (tenant, name)) in scopes.chain(keys) {
             tenants.entry((kind, name)).or_default().insert(tenant);
         }
-        self.ambiguous = tenants.into_iter().filter(|(_, tenants)| tenants.len() > 1).map(|((kind, name), _)| (kind, name.to_owned())).collect();
+        self.ambiguous =
+            tenants.into_iter().filter(|(_, tenants)| tenants.len() > 1).map(|((kind, name), _)| (kind, name.to_owned())).collect();
     }
 
     /// A scope's or key's name as people see it.
@@ -227,7 +245,9 @@ impl Planner<'_> {
             self.names.scopes.insert(place, id);
             let settings = scope::Settings { tenant, parent, name: scope.name.clone(), kind: scope.kind.clone(), rates: scope.rates };
             let change = made_or_changed(known.is_none(), "scope", self.shown("scope", &home.tenant, &scope.name));
-            self.add(self.state.books.scopes.get(&id), scope::Command::Set(settings), change, &scope.path, |command| Step::Scope(id, command));
+            self.add(self.state.books.scopes.get(&id), scope::Command::Set(settings), change, &scope.path, |command| {
+                Step::Scope(id, command)
+            });
         }
         self.homes.scopes = homes;
     }
@@ -261,8 +281,13 @@ impl Planner<'_> {
         let id = known.unwrap_or_else(|| ModelId(self.id()));
         self.names.models.insert(model.name.clone(), id);
         let provider = |name: &String| *self.names.providers.get(name).expect("a provider that is nowhere is a problem");
-        let targets = model.targets.iter().map(|target| model::Target { provider: provider(&target.provider), model: target.model.clone(), price: target.price.clone() });
-        let settings = model::Settings { name: model.name.clone(), targets: targets.collect(), price: model.price.clone(), bounds: model.bounds };
+        let targets = model.targets.iter().map(|target| model::Target {
+            provider: provider(&target.provider),
+            model: target.model.clone(),
+            price: target.price.clone(),
+        });
+        let settings =
+            model::Settings { name: model.name.clone(), targets: targets.collect(), price: model.price.clone(), bounds: model.bounds };
         let change = made_or_changed(known.is_none(), "model", model.name.clone());
         self.add(self.state.books.models.get(&id), model::Command::Set(settings), change, &model.path, |command| Step::Model(id, command));
     }
@@ -331,7 +356,9 @@ impl Planner<'_> {
         }
         let settings = key::Settings { tenant, scope, name: key.name.clone(), models: key.models.clone(), rates: key.rates };
         let change = made_or_changed(new, "key", shown);
-        self.add(self.state.books.keys.get(&id), key::Command::Set { settings, secret }, change, &key.path, |command| Step::Key(id, command));
+        self.add(self.state.books.keys.get(&id), key::Command::Set { settings, secret }, change, &key.path, |command| {
+            Step::Key(id, command)
+        });
     }
 
     /// Two keys with one secret could not be told apart.

@@ -91,11 +91,20 @@ impl Rates {
     /// The dearest of the classes that may occur for every token.
     fn ceiling(&self, input_tokens: u64, output_tokens: u64, extras: &Extras) -> Money {
         let if_may = |may: bool, rate: i128| if may { rate } else { 0 };
-        let dearest_in = [if_may(extras.cache_write, self.cache_write), if_may(extras.cache_write_1h, self.cache_write_1h), if_may(extras.audio, self.audio_input)];
+        let dearest_in = [
+            if_may(extras.cache_write, self.cache_write),
+            if_may(extras.cache_write_1h, self.cache_write_1h),
+            if_may(extras.audio, self.audio_input),
+        ];
         let dearest_in = dearest_in.into_iter().fold(self.input.max(self.cache_read), i128::max);
         let dearest_out = self.output.max(self.reasoning).max(if_may(extras.audio, self.audio_output));
-        let parts =
-            [(dearest_in, input_tokens), (dearest_out, output_tokens), (self.image, extras.images), (self.search, extras.searches), (self.request, 1)];
+        let parts = [
+            (dearest_in, input_tokens),
+            (dearest_out, output_tokens),
+            (self.image, extras.images),
+            (self.search, extras.searches),
+            (self.request, 1),
+        ];
         parts.into_iter().map(|(rate, count)| Money(rate.saturating_mul(count.into()))).sum()
     }
 }

@@ -18,11 +18,24 @@ fn price(input: i128, output: i128) -> Price {
 
 #[test]
 fn each_class_has_its_price_or_its_neighbours() {
-    let usage = Usage { input: 1, cache_read: 10, cache_write: 100, cache_write_1h: 1_000, output: 10_000, reasoning: 100_000, ..Usage::default() };
+    let usage =
+        Usage { input: 1, cache_read: 10, cache_write: 100, cache_write_1h: 1_000, output: 10_000, reasoning: 100_000, ..Usage::default() };
     assert_eq!(cost(&price(2, 3), &usage, None), Money(2 * 1_111 + 3 * 110_000));
-    let full = Price { cache_read: Some(Money(1)), cache_write: Some(Money(5)), reasoning: Some(Money(4)), request: Some(Money(7)), ..price(2, 3) };
+    let full = Price {
+        cache_read: Some(Money(1)),
+        cache_write: Some(Money(5)),
+        reasoning: Some(Money(4)),
+        request: Some(Money(7)),
+        ..price(2, 3)
+    };
     assert_eq!(cost(&full, &usage, None), Money(2 + 10 + 500 + 5_000 + 30_000 + 400_000 + 7));
-    let pieces = Price { image: Some(Money(11)), search: Some(Money(13)), audio_input: Some(Money(17)), audio_output: Some(Money(19)), ..price(2, 3) };
+    let pieces = Price {
+        image: Some(Money(11)),
+        search: Some(Money(13)),
+        audio_input: Some(Money(17)),
+        audio_output: Some(Money(19)),
+        ..price(2, 3)
+    };
     let usage = Usage { audio_input: 1, audio_output: 1, images: 2, searches: 3, ..Usage::default() };
     assert_eq!(cost(&pieces, &usage, None), Money(17 + 19 + 22 + 39));
 }
@@ -30,7 +43,11 @@ fn each_class_has_its_price_or_its_neighbours() {
 #[test]
 fn long_requests_and_tiers_have_their_own_prices() {
     let long = Some(Box::new(Long { above_tokens: 100, price: price(4, 6) }));
-    let dear = Price { long: long.clone(), tiers: vec![("flex".into(), price(1, 1)), ("priority".into(), Price { long, ..price(3, 5) })], ..price(2, 3) };
+    let dear = Price {
+        long: long.clone(),
+        tiers: vec![("flex".into(), price(1, 1)), ("priority".into(), Price { long, ..price(3, 5) })],
+        ..price(2, 3)
+    };
     let at = |input, tier| cost(&dear, &Usage { input, output: 1, ..Usage::default() }, tier);
     assert_eq!(at(100, None), Money(203));
     assert_eq!(at(101, None), Money(4 * 101 + 6), "the whole request is long");

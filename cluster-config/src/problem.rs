@@ -47,7 +47,8 @@ pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> 
         return Vec::new();
     }
     let asked = name.to_lowercase();
-    let mut alike: Vec<(f64, &str)> = known.into_iter().map(|known| (likeness(&asked, &known.to_lowercase()), known)).filter(|(score, _)| *score >= ALIKE_MIN).collect();
+    let mut alike: Vec<(f64, &str)> =
+        known.into_iter().map(|known| (likeness(&asked, &known.to_lowercase()), known)).filter(|(score, _)| *score >= ALIKE_MIN).collect();
     alike.sort_by(|(left, left_name), (right, right_name)| right.total_cmp(left).then(left_name.cmp(right_name)));
     alike.dedup_by(|left, right| left.1 == right.1);
     alike.into_iter().take(NEAR_MAX).map(|(_, name)| name.to_owned()).collect()

@@ -95,7 +95,11 @@ pub(crate) fn tag(text: &str) -> Result<(), String> {
     let (key, value) = text.split_once('=').ok_or("must be key=value")?;
     let sized = |part: &str| !part.is_empty() && part.len() <= limits::TAG_BYTES_MAX;
     let plain = text.chars().all(|letter| !letter.is_whitespace() && !letter.is_control() && letter != ',');
-    if sized(key) && sized(value) && plain { Ok(()) } else { Err(format!("must be key=value, each of 1 to {} bytes without spaces and commas", limits::TAG_BYTES_MAX)) }
+    if sized(key) && sized(value) && plain {
+        Ok(())
+    } else {
+        Err(format!("must be key=value, each of 1 to {} bytes without spaces and commas", limits::TAG_BYTES_MAX))
+    }
 }
 
 /// Headers that are ours, the connection's, or a place for secrets, which belong into `api_key`, where they are sealed.
@@ -170,7 +174,9 @@ fn host(authority: &str) -> Result<(), String> {
 }
 
 fn named_host(host: &str) -> Result<(), String> {
-    let label = |label: &str| !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+    let label = |label: &str| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
     if host.len() > 253 || !host.trim_end_matches('.').split('.').all(label) {
         return Err(format!("has no host in {host:?}"));
     }
@@ -188,7 +194,9 @@ const METADATA: &str = "may not be an address of a cloud's metadata service or l
 
 /// What no provider is ever at (DESIGN §8); egress checks it again when it connects.
 fn reachable(address: IpAddr) -> Result<(), String> {
-    let v4 = |address: Ipv4Addr| address.is_link_local() || address == Ipv4Addr::new(100, 100, 100, 200) || address.is_unspecified() || address.is_multicast();
+    let v4 = |address: Ipv4Addr| {
+        address.is_link_local() || address == Ipv4Addr::new(100, 100, 100, 200) || address.is_unspecified() || address.is_multicast()
+    };
     let refused = match address {
         IpAddr::V4(address) => v4(address),
         IpAddr::V6(address) => match address.to_ipv4_mapped() {
@@ -213,7 +221,19 @@ mod tests {
         assert_eq!(limit("0.000001 USD"), Ok((Unit::Usd, 1_000_000)));
         assert_eq!(limit("1000 requests"), Ok((Unit::Requests, 1_000)));
         assert_eq!(limit("0 tokens"), Ok((Unit::Tokens, 0)));
-        for bad in ["", "5", "5USD", "-5 USD", "5 EUR", "1.5 tokens", "+5 tokens", "9007199254740993 tokens", "1e3 USD", "100000000001 USD", "0.0000000000001 USD"] {
+        for bad in [
+            "",
+            "5",
+            "5USD",
+            "-5 USD",
+            "5 EUR",
+            "1.5 tokens",
+            "+5 tokens",
+            "9007199254740993 tokens",
+            "1e3 USD",
+            "100000000001 USD",
+            "0.0000000000001 USD",
+        ] {
             assert!(limit(bad).is_err(), "{bad}");
         }
     }
@@ -223,7 +243,11 @@ mod tests {
         assert_eq!((share_ppm("0.8"), share_ppm("1"), share_ppm("0.000001")), (Some(800_000), Some(1_000_000), Some(1)));
         assert!(["0", "1.1", "-0.5", "0.0000001", "80%", ""].iter().all(|bad| share_ppm(bad).is_none()));
         assert_eq!((duration_ms("10s"), duration_ms("250ms"), duration_ms("2m")), (Some(10_000), Some(250), Some(120_000)));
-        assert!(["", "s", "0s", "10", "1h", "1.5s", "-1s", "99999999999999999999s", "18446744073709551615m"].iter().all(|bad| duration_ms(bad).is_none()));
+        assert!(
+            ["", "s", "0s", "10", "1h", "1.5s", "-1s", "99999999999999999999s", "18446744073709551615m"]
+                .iter()
+                .all(|bad| duration_ms(bad).is_none())
+        );
     }
 
     #[test]
@@ -277,7 +301,9 @@ mod tests {
         assert!(["", "a b", "a/b", "a*", "a,b", "a\n"].iter().all(|bad| name(bad).is_err()) && name(&"a".repeat(129)).is_err());
         assert!(model_name("*a*").is_err() && model_name("a b").is_err());
         assert!(secret("12345678").is_ok() && secret(&"x".repeat(256)).is_ok());
-        assert!(["1234567", "1234 5678", "pässword", "tab\tbed1"].iter().all(|bad| secret(bad).is_err()) && secret(&"x".repeat(257)).is_err());
+        assert!(
+            ["1234567", "1234 5678", "pässword", "tab\tbed1"].iter().all(|bad| secret(bad).is_err()) && secret(&"x".repeat(257)).is_err()
+        );
         assert!(api_key("sk-x").is_ok() && api_key("").is_err() && api_key("a b").is_err());
         assert!(tag("team=a").is_ok() && ["team", "=a", "a=", "a=b c", "a=b,c=d"].iter().all(|bad| tag(bad).is_err()));
         assert!(header("x-call", "{call_id}").is_ok());

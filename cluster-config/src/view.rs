@@ -145,7 +145,9 @@ impl View {
             Event::Provider(id, _) => self.provider_changed(state, *id),
             Event::Model(id, _) => self.model_changed(state, *id),
             Event::Catalogue(catalogue::Event::EditionSet { .. }) => return false,
-            Event::Catalogue(catalogue::Event::EntrySet { name, .. } | catalogue::Event::EntryRemoved { name }) => self.entry_changed(state, name),
+            Event::Catalogue(catalogue::Event::EntrySet { name, .. } | catalogue::Event::EntryRemoved { name }) => {
+                self.entry_changed(state, name)
+            }
             Event::Node(..) | Event::Call(..) => return false,
         }
         self.position = record.envelope.n + 1;

@@ -67,10 +67,16 @@ pub struct Window {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Open it, or bring what exists to these terms; a closed one opens again with its books as they are.
-    Set { identity: Identity, terms: Terms },
+    Set {
+        identity: Identity,
+        terms: Terms,
+    },
     Close,
     /// A threshold has been passed in a window.
-    Alert { window: Timestamp, threshold_ppm: u32 },
+    Alert {
+        window: Timestamp,
+        threshold_ppm: u32,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -99,7 +105,9 @@ impl Aggregate for Budget {
     fn decide(&self, command: Command, _now: Timestamp) -> Result<Vec<Event>, Refusal> {
         match command {
             Command::Set { identity, terms } if !self.made => Ok(vec![Event::Opened { identity, terms }]),
-            Command::Set { identity, .. } if identity != self.identity => Err(Refusal::Invalid("a budget cannot change its owner, unit, window or filter".into())),
+            Command::Set { identity, .. } if identity != self.identity => {
+                Err(Refusal::Invalid("a budget cannot change its owner, unit, window or filter".into()))
+            }
             Command::Set { terms, .. } => Ok(self.changes(terms)),
             _ if !self.made => Err(Refusal::Unknown),
             Command::Close if self.closed => Ok(Vec::new()),
@@ -127,7 +135,10 @@ impl Aggregate for Budget {
 
     fn owed(&self, state: &State) -> Vec<Effect> {
         let window = self.identity.every.window(state.desk.time());
-        let due = state.budget_id(&self.identity).and_then(|id| state.books.windows.get(&(id, window))).and_then(|figures| self.threshold_passed(window, figures));
+        let due = state
+            .budget_id(&self.identity)
+            .and_then(|id| state.books.windows.get(&(id, window)))
+            .and_then(|figures| self.threshold_passed(window, figures));
         due.map(|threshold_ppm| Effect::Alert { window, threshold_ppm }).into_iter().collect()
     }
 }

@@ -1,6 +1,9 @@
 //! The price book of the shipped catalogue. Prices in force are events, so a new build changes none by itself.
 
-use crate::{Aggregate, Kept, Refusal, State, StreamId, Timestamp, price::{Bounds, Price}};
+use crate::{
+    Aggregate, Kept, Refusal, State, StreamId, Timestamp,
+    price::{Bounds, Price},
+};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 

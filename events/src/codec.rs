@@ -40,4 +40,3 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Undecodable> {
     }
     Ok(value)
 }
-

@@ -1,6 +1,6 @@
 //! A virtual key: what an application shows to be let in. Its secret is kept only as a keyed hash.
 
-use crate::{Aggregate, KeyId, Kept, Rates, Refusal, ScopeId, State, StreamId, TenantId, Timestamp};
+use crate::{Aggregate, Kept, KeyId, Rates, Refusal, ScopeId, State, StreamId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// HMAC-SHA256 of a secret under a key derived from the cluster's master key.
@@ -51,7 +51,10 @@ pub struct Secret {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Make it, or bring what exists to these settings. Making needs a secret; later a secret replaces the one before.
-    Set { settings: Settings, secret: Option<Secret> },
+    Set {
+        settings: Settings,
+        secret: Option<Secret>,
+    },
     Block,
     Unblock,
     Revoke,
@@ -82,7 +85,9 @@ impl Aggregate for Key {
                 let secret = secret.ok_or_else(|| Refusal::Invalid("a new key needs a secret".into()))?;
                 Ok(vec![Event::Created { settings, secret }])
             }
-            Command::Set { settings, .. } if settings.tenant != self.tenant => Err(Refusal::Invalid("a key cannot change its tenant".into())),
+            Command::Set { settings, .. } if settings.tenant != self.tenant => {
+                Err(Refusal::Invalid("a key cannot change its tenant".into()))
+            }
             Command::Set { settings, secret } => Ok(self.changes(settings, secret)),
             _ if !self.made => Err(Refusal::Unknown),
             Command::Block if self.blocked => Ok(Vec::new()),

@@ -1,6 +1,9 @@
 //! A model name that callers may use, and the providers' models that stand behind it, in order.
 
-use crate::{Aggregate, Kept, ModelId, ProviderId, Refusal, State, StreamId, Timestamp, price::{Bounds, Price}};
+use crate::{
+    Aggregate, Kept, ModelId, ProviderId, Refusal, State, StreamId, Timestamp,
+    price::{Bounds, Price},
+};
 use serde::{Deserialize, Serialize};
 
 /// One provider's model.

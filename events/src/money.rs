@@ -132,7 +132,9 @@ mod tests {
 
     #[test]
     fn decimals_read_back() {
-        for (text, pico) in [("0", 0), ("50", 50 * PICO), ("12.0345", 12_034_500_000_000), ("0.000000000001", 1), ("-1.5", -1_500_000_000_000)] {
+        for (text, pico) in
+            [("0", 0), ("50", 50 * PICO), ("12.0345", 12_034_500_000_000), ("0.000000000001", 1), ("-1.5", -1_500_000_000_000)]
+        {
             assert_eq!(Money::parse(text), Some(Money(pico)), "{text}");
             assert_eq!(Money(pico).to_string(), text);
         }

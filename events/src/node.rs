@@ -22,7 +22,10 @@ pub struct Node {
 pub enum Command {
     Join,
     /// Open a session; the same boot twice is one session.
-    Start { boot: Boot, lanes: u16 },
+    Start {
+        boot: Boot,
+        lanes: u16,
+    },
     /// End the session: silence, or an operator.
     Lose,
     Remove,

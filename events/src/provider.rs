@@ -58,7 +58,10 @@ pub struct Provider {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Make it, or bring what exists to these settings. `secret`: digest of the note that goes with the command; None keeps what is.
-    Set { settings: Settings, secret: Option<[u8; 32]> },
+    Set {
+        settings: Settings,
+        secret: Option<[u8; 32]>,
+    },
     Close,
 }
 
@@ -98,7 +101,9 @@ impl Aggregate for Provider {
 
     fn apply(&mut self, event: &Event, at: Timestamp) {
         match event {
-            Event::Created(settings) => *self = Provider { settings: settings.clone(), secret: None, made_at: at, made: true, closed: false },
+            Event::Created(settings) => {
+                *self = Provider { settings: settings.clone(), secret: None, made_at: at, made: true, closed: false }
+            }
             Event::Changed(settings) => self.settings = settings.clone(),
             Event::SecretSet { digest } => self.secret = Some(*digest),
             Event::Closed => self.closed = true,

@@ -96,7 +96,8 @@ impl State {
     }
 
     fn transaction(&mut self, transaction: &Transaction, group: &Group, records: &mut Vec<Recorded>) -> Result<Outcome, Undecodable> {
-        let decoded: Result<Vec<Event>, Undecodable> = transaction.events.iter().map(|proposal| Event::decode(proposal.stream, &proposal.body)).collect();
+        let decoded: Result<Vec<Event>, Undecodable> =
+            transaction.events.iter().map(|proposal| Event::decode(proposal.stream, &proposal.body)).collect();
         let events = decoded?;
         let session = group.sequence.map(|sequence| (sequence.node, sequence.boot));
         let outcome = self.check(transaction, &events, session);
@@ -210,7 +211,9 @@ impl State {
     /// Events in a stream so far; of calls only while they are open or orphans.
     pub fn version(&self, stream: StreamId) -> u64 {
         match stream {
-            StreamId::Call(id) => self.books.open.get(&id).or_else(|| self.books.orphans.get(&id).map(|orphan| &orphan.open)).map_or(0, |open| open.version),
+            StreamId::Call(id) => {
+                self.books.open.get(&id).or_else(|| self.books.orphans.get(&id).map(|orphan| &orphan.open)).map_or(0, |open| open.version)
+            }
             stream => self.books.versions.get(&stream).copied().unwrap_or(0),
         }
     }

@@ -15,7 +15,10 @@ pub struct Tenant {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Make it, or bring what exists to these settings.
-    Set { name: String, rates: Rates },
+    Set {
+        name: String,
+        rates: Rates,
+    },
     Close,
 }
 

@@ -149,7 +149,9 @@ mod tests {
         }
         assert_eq!(Every::Month.end(at("2026-12-01T00:00:00Z")), Some(at("2027-01-01T00:00:00Z")));
         assert_eq!(Every::Total.end(Every::Total.window(now)), None);
-        for (every, clock) in Every::ALL.into_iter().flat_map(|every| [(every, Timestamp(u64::MAX)), (every, Timestamp(LAST_US)), (every, Timestamp(0))]) {
+        for (every, clock) in
+            Every::ALL.into_iter().flat_map(|every| [(every, Timestamp(u64::MAX)), (every, Timestamp(LAST_US)), (every, Timestamp(0))])
+        {
             assert!(every.end(every.window(clock)).is_none_or(|end| end.0 <= LAST_US), "{every:?} at a broken clock's {}", clock.0);
         }
         assert_eq!(weekday(Every::Week.window(now)), Weekday::Monday);

@@ -151,7 +151,8 @@ mod tests {
     #[test]
     fn outcomes_read_back() {
         let levels = (0..32).flat_map(|level| [Outcome::Exceeded(level), Outcome::Held(level)]);
-        let plain = [Outcome::Taken, Outcome::TakenOut, Outcome::Conflict, Outcome::Stale, Outcome::Claimed, Outcome::NotOpen, Outcome::Duplicate];
+        let plain =
+            [Outcome::Taken, Outcome::TakenOut, Outcome::Conflict, Outcome::Stale, Outcome::Claimed, Outcome::NotOpen, Outcome::Duplicate];
         for outcome in plain.into_iter().chain(levels) {
             assert_eq!(Outcome::from_byte(outcome.to_byte()), Some(outcome));
         }

@@ -30,7 +30,9 @@ pub struct Usage {
 impl Usage {
     /// All tokens that went in, of every class.
     pub fn tokens_in(&self) -> u64 {
-        [self.input, self.cache_read, self.cache_write, self.cache_write_1h, self.audio_input].iter().fold(0, |sum, part| sum.saturating_add(*part))
+        [self.input, self.cache_read, self.cache_write, self.cache_write_1h, self.audio_input]
+            .iter()
+            .fold(0, |sum, part| sum.saturating_add(*part))
     }
 
     /// All tokens that came out, of every class.

@@ -29,7 +29,16 @@ fn recorded(event: Event, n: u64) -> Recorded {
         Event::Provider(..) | Event::Model(..) | Event::Catalogue(_) | Event::Node(..) => None,
         _ => Some(samples::TENANT),
     };
-    let envelope = Envelope { n, stream: event.stream(), version: 3, tenant, at: samples::at(), principal: Principal::Admin(2), cause: 16, policy: 12 };
+    let envelope = Envelope {
+        n,
+        stream: event.stream(),
+        version: 3,
+        tenant,
+        at: samples::at(),
+        principal: Principal::Admin(2),
+        cause: 16,
+        policy: 12,
+    };
     let leaf = envelope.leaf(&event.clone().encode()).into();
     Recorded { envelope, event, leaf }
 }
@@ -80,7 +89,8 @@ fn every_event_reads_as_its_golden_json() {
         assert!(!text.contains("secret@") && !text.contains("key=secret"), "{text}");
         let name = format!("{}.json", type_name(&event));
         // compared as values: whether fields come sorted is decided by a feature of serde_json that any crate of a build may set
-        let golden = fs::read_to_string(folder().join(&name)).ok().and_then(|golden| serde_json::from_str::<serde_json::Value>(&golden).ok());
+        let golden =
+            fs::read_to_string(folder().join(&name)).ok().and_then(|golden| serde_json::from_str::<serde_json::Value>(&golden).ok());
         if golden != Some(rendered) {
             compare(&name, &text);
         }
@@ -114,7 +124,11 @@ fn every_variant_has_one_sample_and_one_type() {
     let samples = samples::all();
     let rows: BTreeSet<&str> = samples.iter().map(samples::row).collect();
     let types: BTreeSet<&str> = samples.iter().map(type_name).collect();
-    assert_eq!((rows.len(), types.len()), (samples.len(), samples.len()), "a sample of another variant than its row's, or a type used twice");
+    assert_eq!(
+        (rows.len(), types.len()),
+        (samples.len(), samples.len()),
+        "a sample of another variant than its row's, or a type used twice"
+    );
     for name in types {
         let parts: Vec<&str> = name.split('.').collect();
         assert!(matches!(parts[..], ["tollgate", _, _, "v1"]), "{name}");
@@ -126,11 +140,19 @@ fn the_record_of_a_call_reads_as_the_surface_says() {
     let event = samples::all().into_iter().find(|event| type_name(event) == "tollgate.call.finished.v1").expect("a sample");
     let rendered = render(&recorded(event, 17), &state(), "CLUSTER");
     let of = |name: &str| &rendered[name];
-    assert_eq!((of("specversion"), of("id"), of("source")), (&"1.0".into(), &Position::new(17).to_string().into(), &"tollgate/CLUSTER".into()));
+    assert_eq!(
+        (of("specversion"), of("id"), of("source")),
+        (&"1.0".into(), &Position::new(17).to_string().into(), &"tollgate/CLUSTER".into())
+    );
     assert_eq!((of("time"), of("tenant"), of("subject")), (&"2026-11-22T00:00:00Z".into(), &"acme".into(), &of("data")["call"]));
     let data = of("data");
-    for (name, wanted) in [("outcome", "ok"), ("key", "key_3"), ("model", "fast"), ("provider", "openai"), ("cost", "0.0001"), ("overrun", "0.000000000001")] {
+    for (name, wanted) in
+        [("outcome", "ok"), ("key", "key_3"), ("model", "fast"), ("provider", "openai"), ("cost", "0.0001"), ("overrun", "0.000000000001")]
+    {
         assert_eq!(data[name], wanted, "{name}");
     }
-    assert_eq!((data["attempts"].as_u64(), data["estimated"].as_bool(), data["usage"]["cache_write_1h"].as_u64()), (Some(7), Some(true), Some(40)));
+    assert_eq!(
+        (data["attempts"].as_u64(), data["estimated"].as_bool(), data["usage"]["cache_write_1h"].as_u64()),
+        (Some(7), Some(true), Some(40))
+    );
 }

@@ -130,7 +130,11 @@ impl Secrets for Vault {
         let mut nonce = [0; NONCE_BYTES];
         nonce.copy_from_slice(&chance()[..NONCE_BYTES]);
         let aad = bound_to(provider);
-        let sealed = self.0.cipher.encrypt(&XNonce::from(nonce), Payload { msg: secret.as_bytes(), aad: &aad }).expect("a secret is shorter than the cipher's limit");
+        let sealed = self
+            .0
+            .cipher
+            .encrypt(&XNonce::from(nonce), Payload { msg: secret.as_bytes(), aad: &aad })
+            .expect("a secret is shorter than the cipher's limit");
         let note = [&[SEALED], nonce.as_slice(), &sealed].concat();
         (Sha256::digest(&note).into(), note)
     }

@@ -103,7 +103,17 @@ impl<'a> Resolver<'a> {
             before.entry(name).or_default().push(tenant);
         }
         let tenants = config.tenants.iter().map(|tenant| tenant.name.as_str()).chain(outside.tenants.iter().map(String::as_str)).collect();
-        Resolver { config, outside, strict, problems, progress: vec![Progress::Fresh; config.scopes.len()], depth: 0, named, tenants, before }
+        Resolver {
+            config,
+            outside,
+            strict,
+            problems,
+            progress: vec![Progress::Fresh; config.scopes.len()],
+            depth: 0,
+            named,
+            tenants,
+            before,
+        }
     }
 
     /// What a scope of the file hangs on.
@@ -119,7 +129,8 @@ impl<'a> Resolver<'a> {
                 None
             }
             Progress::Fresh if self.depth > FOLLOWED_MAX => {
-                self.problems.add(format!("{}.parent", scope.path), format!("the scope lies deeper than {} scopes", limits::SCOPE_DEPTH_MAX));
+                self.problems
+                    .add(format!("{}.parent", scope.path), format!("the scope lies deeper than {} scopes", limits::SCOPE_DEPTH_MAX));
                 self.progress[at] = Progress::Done(None);
                 None
             }
@@ -142,7 +153,9 @@ impl<'a> Resolver<'a> {
         }
         for at in self.named.get(name).cloned().unwrap_or_default() {
             match self.scope(at) {
-                Some(home) if in_tenant.is_none_or(|tenant| tenant == home.tenant) => drop(homes.insert(Home { scope: Some(name.to_owned()), ..home })),
+                Some(home) if in_tenant.is_none_or(|tenant| tenant == home.tenant) => {
+                    drop(homes.insert(Home { scope: Some(name.to_owned()), ..home }))
+                }
                 Some(_) => {}
                 // why is said where that scope stands
                 None => return Found::Nowhere,
@@ -154,7 +167,9 @@ impl<'a> Resolver<'a> {
         let mut homes = homes.into_iter();
         match (homes.next(), homes.next()) {
             (Some(home), None) => return Found::Home(home),
-            (Some(first), Some(second)) => self.problems.add(path, format!("{text} may be {} or {}: write tenant/scope", shown(&first), shown(&second))),
+            (Some(first), Some(second)) => {
+                self.problems.add(path, format!("{text} may be {} or {}: write tenant/scope", shown(&first), shown(&second)))
+            }
             (None, _) if self.strict => {
                 let known: Vec<String> = self.outside.scopes.keys().map(|(tenant, name)| format!("{tenant}/{name}")).collect();
                 let known = known.iter().map(String::as_str).chain(self.tenants.iter().copied()).chain(self.named.keys().copied());

@@ -42,7 +42,8 @@ fn word<T: Copy>(parent: &Fields<'_>, field: &str, words: &[(&str, T)], problems
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        problems.add(parent.at(field), format!("must be {}, not {text:?}{}", known.join(" or "), did_you_mean(text, known.iter().copied())));
+        problems
+            .add(parent.at(field), format!("must be {}, not {text:?}{}", known.join(" or "), did_you_mean(text, known.iter().copied())));
     }
     found
 }
@@ -118,7 +119,9 @@ fn headers(of: &Fields<'_>, problems: &mut Problems) -> Vec<(String, String)> {
     for (path, name, node) in of.map("headers", problems) {
         match node {
             Node::Text(text) if text.unset => {}
-            Node::Text(text) if text.filled => problems.add(path, "may not hold a variable: headers are not sealed; a secret goes into api_key"),
+            Node::Text(text) if text.filled => {
+                problems.add(path, "may not hold a variable: headers are not sealed; a secret goes into api_key")
+            }
             Node::Text(text) => match values::header(name, &text.value) {
                 Ok(()) => headers.push((name.to_ascii_lowercase(), text.value.clone())),
                 Err(message) => problems.add(path, message),
@@ -139,7 +142,12 @@ fn timeouts(of: &Fields<'_>, problems: &mut Problems) -> provider::Timeouts {
     let fields = Fields::of(node, &of.at("timeouts"), fields::TIMEOUTS, problems);
     // a node is given up as lost after this time, so no call may last as long
     let most_ms = u64::try_from(limits::LOST_AFTER.as_millis()).unwrap_or(u64::MAX) - 60_000;
-    let steps = [("connect", &mut timeouts.connect_ms), ("first_byte", &mut timeouts.first_byte_ms), ("silence", &mut timeouts.silence_ms), ("total", &mut timeouts.total_ms)];
+    let steps = [
+        ("connect", &mut timeouts.connect_ms),
+        ("first_byte", &mut timeouts.first_byte_ms),
+        ("silence", &mut timeouts.silence_ms),
+        ("total", &mut timeouts.total_ms),
+    ];
     for (field, timeout_ms) in steps {
         let Some(text) = fields.text(field, problems) else { continue };
         match values::duration_ms(text).filter(|ms| *ms <= most_ms) {
@@ -293,7 +301,9 @@ pub(crate) fn price_of(of: &Fields<'_>, problems: &mut Problems) -> Option<Price
 }
 
 fn flat_price(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {
-    let mtok = |field: &str, problems: &mut Problems| figure(of, field, crate::price::per_mtok, "dollars per million tokens with at most six places", problems);
+    let mtok = |field: &str, problems: &mut Problems| {
+        figure(of, field, crate::price::per_mtok, "dollars per million tokens with at most six places", problems)
+    };
     let piece = |field: &str, problems: &mut Problems| figure(of, field, per_piece, "dollars with at most twelve places", problems);
     for field in ["input_per_mtok", "output_per_mtok"] {
         if of.get(field).is_none() {
@@ -321,7 +331,13 @@ fn per_piece(text: &str) -> Option<events::Money> {
 }
 
 /// A figure in quotes, so that it is exact; a whole number may go without.
-fn figure(of: &Fields<'_>, field: &str, read: fn(&str) -> Option<events::Money>, form: &str, problems: &mut Problems) -> Option<events::Money> {
+fn figure(
+    of: &Fields<'_>,
+    field: &str,
+    read: fn(&str) -> Option<events::Money>,
+    form: &str,
+    problems: &mut Problems,
+) -> Option<events::Money> {
     let text = match of.get(field)? {
         Node::Whole(number) => number.to_string(),
         _ => of.text(field, problems)?.to_owned(),

@@ -38,7 +38,10 @@ impl Names {
             let parent = state.books.scopes.get(id)?.parent?;
             state.books.scopes.get(&parent).map(|parent| parent.name.clone())
         };
-        Outside { tenants: self.tenants.keys().cloned().collect(), scopes: self.scopes.iter().map(|(place, id)| (place.clone(), parent(id))).collect() }
+        Outside {
+            tenants: self.tenants.keys().cloned().collect(),
+            scopes: self.scopes.iter().map(|(place, id)| (place.clone(), parent(id))).collect(),
+        }
     }
 }
 

@@ -36,7 +36,8 @@ pub(super) fn check(config: &Config, places: &Places, state: &State, stays: &Nam
     for (place, (home, path)) in keys(config, places, state, stays) {
         let most = most_at_once(&budgets.path(&place, &home, places));
         if most > limits::PATH_MAX {
-            problems.add(path, format!("a call with the key {} may be covered by {most} budgets; {} is the most", place.1, limits::PATH_MAX));
+            problems
+                .add(path, format!("a call with the key {} may be covered by {most} budgets; {} is the most", place.1, limits::PATH_MAX));
         }
     }
 }
@@ -112,7 +113,9 @@ fn most_at_once(filters: &[&Filter]) -> usize {
     }
     let providers: BTreeSet<&str> = filters.iter().flat_map(|filter| &filter.providers).map(String::as_str).collect();
     let with = |provider: Option<&str>| -> Vec<&Filter> {
-        let is_covered = |filter: &&&Filter| filter.providers.is_empty() || provider.is_some_and(|name| filter.providers.iter().any(|listed| listed == name));
+        let is_covered = |filter: &&&Filter| {
+            filter.providers.is_empty() || provider.is_some_and(|name| filter.providers.iter().any(|listed| listed == name))
+        };
         filters.iter().filter(is_covered).copied().collect()
     };
     std::iter::once(None).chain(providers.into_iter().map(Some)).map(|provider| most_by_model(&with(provider))).max().unwrap_or(0)

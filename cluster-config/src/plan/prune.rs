@@ -19,7 +19,8 @@ pub(super) struct Named {
 
 impl Named {
     pub fn of(config: &Config, places: &Places) -> Named {
-        let scopes = config.scopes.iter().zip(&places.scopes).filter_map(|(scope, home)| Some((home.as_ref()?.tenant.clone(), scope.name.clone())));
+        let scopes =
+            config.scopes.iter().zip(&places.scopes).filter_map(|(scope, home)| Some((home.as_ref()?.tenant.clone(), scope.name.clone())));
         let keys = config.keys.iter().zip(&places.keys).filter_map(|(key, home)| Some((home.as_ref()?.tenant.clone(), key.name.clone())));
         Named {
             tenants: config.tenants.iter().map(|tenant| tenant.name.clone()).collect(),
@@ -44,14 +45,18 @@ impl Planner<'_> {
 
     pub(super) fn prune_rest(&mut self, named: &Named) {
         let books = &self.state.books;
-        for (id, model) in books.models.iter().filter(|(_, model)| model.made && !model.removed && !named.models.contains(&model.settings.name)) {
+        for (id, model) in
+            books.models.iter().filter(|(_, model)| model.made && !model.removed && !named.models.contains(&model.settings.name))
+        {
             let change = Change { op: Op::Delete, kind: "model", name: model.settings.name.clone() };
             self.add(Some(model), model::Command::Remove, change, "", |command| Step::Model(*id, command));
         }
         for (id, budget) in books.budgets.iter().filter(|(_, budget)| budget.made && !budget.closed) {
             if !self.budgets.contains(id) {
                 let name = names::budget(&names::owner(self.state, budget.identity.owner), &budget.identity);
-                self.add(Some(budget), budget::Command::Close, Change { op: Op::Close, kind: "budget", name }, "", |command| Step::Budget(*id, command));
+                self.add(Some(budget), budget::Command::Close, Change { op: Op::Close, kind: "budget", name }, "", |command| {
+                    Step::Budget(*id, command)
+                });
             }
         }
         for (id, provider) in books.providers.iter() {
@@ -61,7 +66,9 @@ impl Planner<'_> {
             }
         }
         self.prune_scopes(named);
-        for (id, tenant) in books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed && !named.tenants.contains(&tenant.name)) {
+        for (id, tenant) in
+            books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed && !named.tenants.contains(&tenant.name))
+        {
             let change = Change { op: Op::Close, kind: "tenant", name: tenant.name.clone() };
             self.add(Some(tenant), tenant::Command::Close, change, "", |command| Step::Tenant(*id, command));
         }

@@ -3,14 +3,8 @@
 use super::{EntryView, KeyState, Level, ModelView, PathBudget, Principal, ProviderView, TargetView, View};
 use crate::pattern;
 use events::{
-    BudgetId, KeyId, ModelId, Owner, ProviderId, Rates, ScopeId, State, TenantId,
-    budget::Budget,
-    catalogue::Entry,
-    key::Key,
-    limits,
-    model::Model,
-    price::Price,
-    scope::Scope,
+    BudgetId, KeyId, ModelId, Owner, ProviderId, Rates, ScopeId, State, TenantId, budget::Budget, catalogue::Entry, key::Key, limits,
+    model::Model, price::Price, scope::Scope,
 };
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -112,7 +106,9 @@ impl View {
     /// Budgets of a key are made before it, so that it is never without them: they learn its name when it comes.
     pub(super) fn name_budgets(&mut self, state: &State, owner: Owner) {
         let name = owner_name(state, owner);
-        let Some(budgets) = self.budgets.get(&owner).filter(|budgets| budgets.iter().any(|budget| budget.owner_name != name)) else { return };
+        let Some(budgets) = self.budgets.get(&owner).filter(|budgets| budgets.iter().any(|budget| budget.owner_name != name)) else {
+            return;
+        };
         let named = budgets.iter().map(|budget| Arc::new(PathBudget { owner_name: name.clone(), ..(**budget).clone() })).collect();
         self.budgets.insert_mut(owner, Arc::new(named));
     }
@@ -171,7 +167,13 @@ fn is_open(budget: &Budget) -> bool {
 
 fn path_budget(state: &State, id: BudgetId, budget: &Budget) -> PathBudget {
     let owner = budget.identity.owner;
-    PathBudget { id, owner_name: owner_name(state, owner), level: owner.level(), identity: budget.identity.clone(), terms: budget.terms.clone() }
+    PathBudget {
+        id,
+        owner_name: owner_name(state, owner),
+        level: owner.level(),
+        identity: budget.identity.clone(),
+        terms: budget.terms.clone(),
+    }
 }
 
 fn owner_name(state: &State, owner: Owner) -> String {
@@ -192,8 +194,18 @@ fn specific(name: &str) -> (Reverse<usize>, String) {
 
 fn model_view(id: ModelId, model: &Model) -> ModelView {
     let settings = &model.settings;
-    let targets = settings.targets.iter().map(|target| TargetView { provider: target.provider, model: target.model.clone(), price: shared(target.price.as_ref()) });
-    ModelView { id, name: settings.name.clone(), targets: targets.collect(), price: shared(settings.price.as_ref()), bounds: settings.bounds }
+    let targets = settings.targets.iter().map(|target| TargetView {
+        provider: target.provider,
+        model: target.model.clone(),
+        price: shared(target.price.as_ref()),
+    });
+    ModelView {
+        id,
+        name: settings.name.clone(),
+        targets: targets.collect(),
+        price: shared(settings.price.as_ref()),
+        bounds: settings.bounds,
+    }
 }
 
 fn entry_view(entry: &Entry) -> EntryView {

@@ -28,10 +28,15 @@ pub struct Candidate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ModelRefusal {
     /// `near`: like names that the key may use.
-    NotFound { near: Vec<String> },
+    NotFound {
+        near: Vec<String>,
+    },
     NotAllowed,
     /// The providers behind it speak another dialect.
-    OtherDialect { model: String, speaks: Dialect },
+    OtherDialect {
+        model: String,
+        speaks: Dialect,
+    },
 }
 
 /// A model that a key may use.

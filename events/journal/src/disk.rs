@@ -146,7 +146,8 @@ impl<'a> Window<'a> {
 
     /// `want` bytes from `offset` on; fewer only at the end of the file.
     pub(crate) fn at(&mut self, offset: u64, want: usize) -> io::Result<&[u8]> {
-        let inside = offset.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok()).filter(|skip| skip + want <= self.bytes.len());
+        let inside =
+            offset.checked_sub(self.start).and_then(|skip| usize::try_from(skip).ok()).filter(|skip| skip + want <= self.bytes.len());
         let skip = match inside {
             Some(skip) => skip,
             None => {

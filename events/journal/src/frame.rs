@@ -55,7 +55,10 @@ pub fn write(out: &mut Vec<u8>, kind: u8, number: u64, group: u64, body: &[&[u8]
     let len: usize = body.iter().map(|part| part.len()).sum();
     let back = u32::try_from(number - group).ok();
     let (Some(back), true) = (back, len <= BODY_BYTES_MAX) else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a record of {len} bytes, {} behind its group's first", number - group)));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("a record of {len} bytes, {} behind its group's first", number - group),
+        ));
     };
     let start = out.len();
     out.extend_from_slice(&MAGIC);

@@ -99,7 +99,8 @@ impl History {
         let ranges = this.segments.reader().ranges();
         if let Some(footer) = this.segments.last_footer()? {
             let seal = seal_of(&footer.extra).filter(|(_, frontier)| frontier.size() == footer.first + footer.count);
-            let (_, frontier) = seal.ok_or_else(|| this.segments.damage(&footer.name(), None, footer.end, "the footer's frontier is damaged"))?;
+            let (_, frontier) =
+                seal.ok_or_else(|| this.segments.damage(&footer.name(), None, footer.end, "the footer's frontier is damaged"))?;
             this.frontier = frontier;
         }
         if let Some((first, _, false)) = ranges.last() {
@@ -225,7 +226,12 @@ impl History {
             return Ok(());
         }
         let (file, offset) = self.segments.end();
-        Err(Damage { file, record: Some(self.len()), offset, what: format!("the history ends with {} events, but the state holds {len}", self.len()) })
+        Err(Damage {
+            file,
+            record: Some(self.len()),
+            offset,
+            what: format!("the history ends with {} events, but the state holds {len}", self.len()),
+        })
     }
 
     /// Makes all leaves and hashes durable.
@@ -248,7 +254,8 @@ impl History {
         for (first, count, _) in reader.ranges().into_iter().filter(|(_, _, sealed)| *sealed) {
             let footer = reader.footer(first)?;
             let seal = seal_of(&footer.extra);
-            let (root, frontier) = seal.ok_or_else(|| self.segments.damage(&footer.name(), None, footer.end, "the footer's frontier is damaged"))?;
+            let (root, frontier) =
+                seal.ok_or_else(|| self.segments.damage(&footer.name(), None, footer.end, "the footer's frontier is damaged"))?;
             sealed.push(Part { first, count, root, frontier });
         }
         Ok(Manifest { sealed, len: self.len(), frontier: self.frontier.clone() })
@@ -329,6 +336,10 @@ impl HistoryReader {
         let hashes = read_tree(&*self.disk, self.folder, first)?;
         let right = seal_of(&footer.extra).is_some_and(|(root, _)| hashes.len() as u64 == count && tree::root(&hashes) == root);
         let file = || format!("{}/{}", self.folder, tree_name(first));
-        if right { Ok(hashes) } else { Err(Damage { file: file(), record: None, offset: 0, what: "the hashes do not give the segment's head".into() }.into()) }
+        if right {
+            Ok(hashes)
+        } else {
+            Err(Damage { file: file(), record: None, offset: 0, what: "the hashes do not give the segment's head".into() }.into())
+        }
     }
 }

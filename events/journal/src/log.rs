@@ -40,7 +40,10 @@ pub trait LogBackend: Send {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogOp {
     /// The entry behind the last; any index if there is none.
-    Append { index: u64, entry: Vec<u8> },
+    Append {
+        index: u64,
+        entry: Vec<u8>,
+    },
     /// Keeps the entries up to this one; None keeps none.
     TruncateAfter(Option<u64>),
     /// Forgets the entries up to this one.
@@ -235,7 +238,9 @@ impl SegmentLog {
                     let what = format!("entry {index} of {} bytes where {next:?} is next", entry.len());
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
                 }
-                LogOp::TruncateAfter(last) => next = next.map(|next| last.map_or(0, |last| last + 1).min(next)).filter(|next| *next > first),
+                LogOp::TruncateAfter(last) => {
+                    next = next.map(|next| last.map_or(0, |last| last + 1).min(next)).filter(|next| *next > first)
+                }
                 LogOp::Purge(to) => {
                     next = next.filter(|next| *next > to + 1);
                     first = first.max(to + 1);
@@ -285,7 +290,8 @@ impl LogBackend for SegmentLog {
         }
         self.check(ops)?;
         let parts: Vec<_> = ops.iter().map(parts).collect();
-        let bodies: Vec<[&[u8]; 2]> = parts.iter().map(|(_, number, rest, numbered)| [if *numbered { number } else { [].as_slice() }, rest]).collect();
+        let bodies: Vec<[&[u8]; 2]> =
+            parts.iter().map(|(_, number, rest, numbered)| [if *numbered { number } else { [].as_slice() }, rest]).collect();
         let bytes: u64 = bodies.iter().map(|[number, rest]| frame::size(number.len() + rest.len())).sum();
         let head = events::codec::encode(&self.meta);
         let head_body = [head.as_slice()];
@@ -359,7 +365,15 @@ impl LogReader {
                         bytes += entry.len().max(1);
                         out.push((index, entry.to_vec()));
                     }
-                    _ => return Err(Damage { file: "log/".into(), record: Some(found.number), offset: 0, what: format!("entry {index} is another record") }.into()),
+                    _ => {
+                        return Err(Damage {
+                            file: "log/".into(),
+                            record: Some(found.number),
+                            offset: 0,
+                            what: format!("entry {index} is another record"),
+                        }
+                        .into());
+                    }
                 }
             }
         }

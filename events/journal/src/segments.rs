@@ -168,7 +168,8 @@ impl Segments {
             let size = this.settings.segment_bytes.max(RECORDS_AT + bytes + frame::END_MARK.len() as u64);
             let name = open_name(this.next);
             let file = this.make(&name, size)?;
-            let segment = Segment { name, first: this.next, count: 0, body: Body::Open { file, offsets: Vec::new(), end: RECORDS_AT, size } };
+            let segment =
+                Segment { name, first: this.next, count: 0, body: Body::Open { file, offsets: Vec::new(), end: RECORDS_AT, size } };
             let mut segments = writable(&this.shared);
             if segments.last().is_some_and(|last| last.count == 0) {
                 segments.pop();

@@ -17,7 +17,8 @@ fn entry_set(name: &str, input: i128) -> Event {
 fn an_edition_is_the_difference_to_the_one_before() {
     let first = [entry_set("openai/a", 1), entry_set("openai/b", 2), Event::EditionSet { edition: "2026-11-01".into() }];
     given::<Catalogue>([]).when(set("2026-11-01", &[("openai/a", 1), ("openai/b", 2)])).then(first.clone());
-    let second = [Event::EntryRemoved { name: "openai/a".into() }, entry_set("openai/b", 3), Event::EditionSet { edition: "2026-12-01".into() }];
+    let second =
+        [Event::EntryRemoved { name: "openai/a".into() }, entry_set("openai/b", 3), Event::EditionSet { edition: "2026-12-01".into() }];
     let book = given::<Catalogue>(first).when(set("2026-12-01", &[("openai/b", 3)])).then(second);
     assert_eq!((book.edition.as_str(), book.entries.len(), &book.entries["openai/b"]), ("2026-12-01", 1, &entry(3)));
 }

@@ -79,7 +79,8 @@ fn attempt(attempt: &Attempt, state: &State) -> Value {
 }
 
 fn decision(decision: &Decision, state: &State) -> Value {
-    let candidates = decision.candidates.iter().map(|(provider, model)| json!({"provider": parts::provider_name(*provider, state), "model": model}));
+    let candidates =
+        decision.candidates.iter().map(|(provider, model)| json!({"provider": parts::provider_name(*provider, state), "model": model}));
     let bound = match decision.bound {
         Bound::Bytes => "bytes",
         Bound::Tokens => "tokens",

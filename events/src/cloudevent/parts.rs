@@ -18,7 +18,8 @@ pub fn usage(usage: &Usage) -> Value {
         "input": usage.input, "cache_read": usage.cache_read, "cache_write": usage.cache_write, "cache_write_1h": usage.cache_write_1h,
         "output": usage.output, "reasoning": usage.reasoning,
     });
-    let rare = [("audio_input", usage.audio_input), ("audio_output", usage.audio_output), ("images", usage.images), ("searches", usage.searches)];
+    let rare =
+        [("audio_input", usage.audio_input), ("audio_output", usage.audio_output), ("images", usage.images), ("searches", usage.searches)];
     if let Value::Object(fields) = &mut out {
         fields.extend(rare.into_iter().filter(|(_, count)| *count > 0).map(|(name, count)| (name.into(), count.into())));
     }

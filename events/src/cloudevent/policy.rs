@@ -112,7 +112,9 @@ pub fn budget(id: BudgetId, event: &budget::Event, state: &State) -> Value {
             "unit": unit.map(|unit| unit.as_str()), "limit": unit.map_or_else(|| limit.to_string(), |unit| amount_text(unit, *limit)),
         }),
         budget::Event::TermsSet { hard, alert_at_ppm } => json!({"hard": hard, "alert_at": shares(alert_at_ppm)}),
-        budget::Event::Alerted { window, threshold_ppm } => json!({"window": window.to_string(), "threshold": parts::share(*threshold_ppm)}),
+        budget::Event::Alerted { window, threshold_ppm } => {
+            json!({"window": window.to_string(), "threshold": parts::share(*threshold_ppm)})
+        }
         budget::Event::Closed | budget::Event::Reopened => json!({}),
     }
 }

@@ -2,7 +2,13 @@ use super::*;
 use crate::given::given;
 
 fn settings() -> Settings {
-    Settings { tenant: TenantId(1), scope: Some(ScopeId(2)), name: "search-prod".into(), models: Some(vec!["fast".into()]), rates: Rates::default() }
+    Settings {
+        tenant: TenantId(1),
+        scope: Some(ScopeId(2)),
+        name: "search-prod".into(),
+        models: Some(vec!["fast".into()]),
+        rates: Rates::default(),
+    }
 }
 
 fn secret(byte: u8) -> Secret {
@@ -31,7 +37,12 @@ fn only_what_differs_is_an_event() {
     given::<Key>([created()]).when(set(settings(), Some(secret(1)))).then([]);
     let rates = Rates { parallel: Some(5), ..Rates::default() };
     let other = Settings { scope: None, models: None, rates, ..settings() };
-    let events = [Event::Moved { scope: None }, Event::ModelsSet { models: None }, Event::RatesSet { rates }, Event::SecretSet { secret: secret(2) }];
+    let events = [
+        Event::Moved { scope: None },
+        Event::ModelsSet { models: None },
+        Event::RatesSet { rates },
+        Event::SecretSet { secret: secret(2) },
+    ];
     let key = given::<Key>([created()]).when(set(other, Some(secret(2)))).then(events);
     assert_eq!((key.scope, key.models, key.rates, key.hash, key.hint.as_str()), (None, None, rates, KeyHash([2; 32]), "…0002"));
 }

@@ -15,7 +15,10 @@ fn it_is_set_and_set_again() {
     assert_eq!((model.made, model.made_at), (true, NOW));
     given::<Model>([Event::Set(settings())]).when(Command::Set(settings())).then([]);
     let dearer = Settings { price: Some(Price { input: Money(2), ..Price::default() }), ..settings() };
-    assert_eq!(given::<Model>([Event::Set(settings())]).when(Command::Set(dearer.clone())).then([Event::Set(dearer.clone())]).settings, dearer);
+    assert_eq!(
+        given::<Model>([Event::Set(settings())]).when(Command::Set(dearer.clone())).then([Event::Set(dearer.clone())]).settings,
+        dearer
+    );
 }
 
 #[test]

@@ -25,7 +25,9 @@ fn only_what_differs_is_an_event() {
 #[test]
 fn it_never_goes_to_another_tenant() {
     let other = Settings { tenant: TenantId(9), ..settings() };
-    given::<Scope>([Event::Created(settings())]).when(Command::Set(other)).refused(Refusal::Invalid("a scope cannot change its tenant".into()));
+    given::<Scope>([Event::Created(settings())])
+        .when(Command::Set(other))
+        .refused(Refusal::Invalid("a scope cannot change its tenant".into()));
 }
 
 #[test]

@@ -58,21 +58,66 @@ pub struct Books {
 
 macro_rules! each_table {
     ($books:expr, $table:ident => $body:expr) => {{
-        { let $table = &mut $books.tenants; $body }
-        { let $table = &mut $books.scopes; $body }
-        { let $table = &mut $books.keys; $body }
-        { let $table = &mut $books.providers; $body }
-        { let $table = &mut $books.models; $body }
-        { let $table = &mut $books.catalogue; $body }
-        { let $table = &mut $books.budgets; $body }
-        { let $table = &mut $books.windows; $body }
-        { let $table = &mut $books.nodes; $body }
-        { let $table = &mut $books.open; $body }
-        { let $table = &mut $books.orphans; $body }
-        { let $table = &mut $books.claims; $body }
-        { let $table = &mut $books.meters; $body }
-        { let $table = &mut $books.versions; $body }
-        { let $table = &mut $books.changed; $body }
+        {
+            let $table = &mut $books.tenants;
+            $body
+        }
+        {
+            let $table = &mut $books.scopes;
+            $body
+        }
+        {
+            let $table = &mut $books.keys;
+            $body
+        }
+        {
+            let $table = &mut $books.providers;
+            $body
+        }
+        {
+            let $table = &mut $books.models;
+            $body
+        }
+        {
+            let $table = &mut $books.catalogue;
+            $body
+        }
+        {
+            let $table = &mut $books.budgets;
+            $body
+        }
+        {
+            let $table = &mut $books.windows;
+            $body
+        }
+        {
+            let $table = &mut $books.nodes;
+            $body
+        }
+        {
+            let $table = &mut $books.open;
+            $body
+        }
+        {
+            let $table = &mut $books.orphans;
+            $body
+        }
+        {
+            let $table = &mut $books.claims;
+            $body
+        }
+        {
+            let $table = &mut $books.meters;
+            $body
+        }
+        {
+            let $table = &mut $books.versions;
+            $body
+        }
+        {
+            let $table = &mut $books.changed;
+            $body
+        }
     }};
 }
 

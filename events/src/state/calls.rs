@@ -122,7 +122,9 @@ impl State {
             None => meter.released = meter.released.saturating_add(1),
         }
         // the claim of a late `Released` may have expired and been taken by another call since
-        let claim = open.claim.filter(|claim| finished.is_none() && self.books.claims.get(&(open.tenant, claim.key)).is_some_and(|row| row.call == id));
+        let claim = open
+            .claim
+            .filter(|claim| finished.is_none() && self.books.claims.get(&(open.tenant, claim.key)).is_some_and(|row| row.call == id));
         if let Some(claim) = claim {
             self.forget_claim(open.tenant, claim.key);
         }
@@ -229,4 +231,3 @@ impl State {
         }
     }
 }
-

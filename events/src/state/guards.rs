@@ -45,7 +45,10 @@ impl State {
     fn fits(&self, event: &Event, added: &mut Vec<(BudgetId, Timestamp, Amount)>) -> Outcome {
         match event {
             Event::Call(_, call::Event::Admitted(admitted)) => {
-                let adds = admitted.budgets.iter().map(|id| (*id, self.books.budgets.get(id).map_or(0, |budget| admitted.ceiling.of(budget.identity.unit))));
+                let adds = admitted
+                    .budgets
+                    .iter()
+                    .map(|id| (*id, self.books.budgets.get(id).map_or(0, |budget| admitted.ceiling.of(budget.identity.unit))));
                 self.all_fit(adds, self.desk.time(), added)
             }
             Event::Call(id, call::Event::Extended(extended)) => match self.books.open.get(id) {
@@ -56,11 +59,19 @@ impl State {
         }
     }
 
-    fn all_fit(&self, adds: impl Iterator<Item = (BudgetId, Amount)>, at: Timestamp, added: &mut Vec<(BudgetId, Timestamp, Amount)>) -> Outcome {
+    fn all_fit(
+        &self,
+        adds: impl Iterator<Item = (BudgetId, Amount)>,
+        at: Timestamp,
+        added: &mut Vec<(BudgetId, Timestamp, Amount)>,
+    ) -> Outcome {
         for (level, (id, amount)) in adds.enumerate() {
             let Some(budget) = self.books.budgets.get(&id).filter(|budget| budget.made && !budget.closed) else { return Outcome::Stale };
             let (start, window) = self.figures(id, at).expect("the budget was just found");
-            let before = added.iter().filter(|(other, opened, _)| (*other, *opened) == (id, start)).fold(0, |sum: Amount, (.., add)| sum.saturating_add(*add));
+            let before = added
+                .iter()
+                .filter(|(other, opened, _)| (*other, *opened) == (id, start))
+                .fold(0, |sum: Amount, (.., add)| sum.saturating_add(*add));
             let settled = window.settled.saturating_add(before).saturating_add(amount);
             if budget.terms.hard && settled.saturating_add(window.held) > budget.terms.limit {
                 let level = u8::try_from(level).unwrap_or(u8::MAX);

@@ -1,1 +1,14 @@
-//! store
+//! What lies on the disk of a node: the data directory, the state in redb, and the one thread that writes history and state.
+//! The log and the history's files are in `journal`; this is the home of redb and of the real disk.
+
+mod backend;
+pub mod datadir;
+pub mod disk;
+pub mod state;
+pub mod verify;
+pub mod writer;
+
+pub use datadir::{DataDir, DataDirFault};
+pub use disk::RealDisk;
+pub use state::{Meta, StateStore, StoreFault, Stored};
+pub use writer::{Batch, Report, Writer};

@@ -1,8 +1,8 @@
 //! One sample of every event. The list and the match come from one macro: a new variant does not compile until it has its sample.
 
 use events::{
-    Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp, Unit,
-    Usage, budget, call, catalogue,
+    Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp,
+    Unit, Usage, budget, call, catalogue,
     key::{self, KeyHash},
     model, node,
     price::{Bounds, Long, Price},
@@ -185,13 +185,40 @@ fn orphaned() -> call::Orphaned {
 
 fn attempt(end: call::AttemptEnd, pico: i128, tokens: u64, upstream_id: Option<&str>) -> call::Attempt {
     let upstream_id = upstream_id.map(Into::into);
-    call::Attempt { provider: PROVIDER, model: "gpt-4o-mini".into(), end, cost: Money(pico), tokens, first_byte_ms: 320, total_ms: 1_280, upstream_id }
+    call::Attempt {
+        provider: PROVIDER,
+        model: "gpt-4o-mini".into(),
+        end,
+        cost: Money(pico),
+        tokens,
+        first_byte_ms: 320,
+        total_ms: 1_280,
+        upstream_id,
+    }
 }
 
 /// Every field that can be there is there.
 fn finished() -> call::Finished {
-    let usage = Usage { input: 10, cache_read: 20, cache_write: 30, cache_write_1h: 40, output: 50, reasoning: 60, audio_input: 1, audio_output: 2, images: 3, searches: 4 };
-    let ends = [call::AttemptEnd::Status(503), call::AttemptEnd::NotSent, call::AttemptEnd::Broken, call::AttemptEnd::TimedOut, call::AttemptEnd::Cancelled, call::AttemptEnd::Cut];
+    let usage = Usage {
+        input: 10,
+        cache_read: 20,
+        cache_write: 30,
+        cache_write_1h: 40,
+        output: 50,
+        reasoning: 60,
+        audio_input: 1,
+        audio_output: 2,
+        images: 3,
+        searches: 4,
+    };
+    let ends = [
+        call::AttemptEnd::Status(503),
+        call::AttemptEnd::NotSent,
+        call::AttemptEnd::Broken,
+        call::AttemptEnd::TimedOut,
+        call::AttemptEnd::Cancelled,
+        call::AttemptEnd::Cut,
+    ];
     let mut attempts: Vec<call::Attempt> = ends.into_iter().map(|end| attempt(end, 0, 0, None)).collect();
     attempts.push(attempt(call::AttemptEnd::Ok, 100_000_000, 213, Some("chatcmpl-1")));
     call::Finished {

@@ -44,7 +44,13 @@ const EVENTS_MAX: usize = 10_000;
 const EVENTS_A_LOOK: usize = 200;
 
 fn not_let_in(app: &App, uri: &Uri, headers: &HeaderMap) -> Response {
-    let fault = Fault::new(StatusCode::UNAUTHORIZED, ErrorKind::Authentication, "invalid_admin_token", Side::Policy, "this needs the administrator's token, as `Authorization: Bearer …`");
+    let fault = Fault::new(
+        StatusCode::UNAUTHORIZED,
+        ErrorKind::Authentication,
+        "invalid_admin_token",
+        Side::Policy,
+        "this needs the administrator's token, as `Authorization: Bearer …`",
+    );
     calls::refuse_route(app, uri.path(), headers, &fault)
 }
 
@@ -54,12 +60,19 @@ pub(crate) async fn metrics(State(app): State<App>) -> Response {
 }
 
 /// `POST /api/v1/apply[?dry_run&prune]`: the file, variables filled in.
-pub(crate) async fn apply(State(app): State<App>, Query(query): Query<BTreeMap<String, String>>, uri: Uri, headers: HeaderMap, body: Bytes) -> Response {
+pub(crate) async fn apply(
+    State(app): State<App>,
+    Query(query): Query<BTreeMap<String, String>>,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     if !app.admin.lets_in(&headers) {
         return not_let_in(&app, &uri, &headers);
     }
     let Ok(text) = std::str::from_utf8(&body) else {
-        let fault = Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "invalid_configuration", Side::Policy, "the file is not UTF-8");
+        let fault =
+            Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "invalid_configuration", Side::Policy, "the file is not UTF-8");
         return calls::refuse_route(&app, uri.path(), &headers, &fault);
     };
     let on = |name: &str| query.get(name).is_some_and(|value| value != "false");
@@ -79,7 +92,8 @@ fn apply_fault(fault: &ApplyFault) -> Fault {
         ApplyFault::Problems(problems) => {
             let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.path, problem.message)).collect();
             let list: Vec<Value> = problems.iter().map(|problem| json!({"path": problem.path, "message": problem.message})).collect();
-            let fault = Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "invalid_configuration", Side::Policy, lines.join("\n"));
+            let fault =
+                Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "invalid_configuration", Side::Policy, lines.join("\n"));
             Fault { facts: json!({"problems": list}), ..fault }
         }
         ApplyFault::Stopped { done, why } => {
@@ -90,14 +104,25 @@ fn apply_fault(fault: &ApplyFault) -> Fault {
 }
 
 /// `GET /api/v1/events?from=0&limit=1000`: the history as CloudEvents, JSON Lines.
-pub(crate) async fn events(State(app): State<App>, Query(query): Query<BTreeMap<String, String>>, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn events(
+    State(app): State<App>,
+    Query(query): Query<BTreeMap<String, String>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     if !app.admin.lets_in(&headers) {
         return not_let_in(&app, &uri, &headers);
     }
     let from = query.get("from").map_or(Some(0), |from| from.parse::<Position>().ok().map(|position| position.n));
     let limit = query.get("limit").map_or(Some(1_000), |limit| limit.parse::<usize>().ok());
     let (Some(from), Some(limit)) = (from, limit) else {
-        let fault = Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "invalid_query", Side::Policy, "`from` takes a position such as 0:17, `limit` a number");
+        let fault = Fault::new(
+            StatusCode::BAD_REQUEST,
+            ErrorKind::InvalidRequest,
+            "invalid_query",
+            Side::Policy,
+            "`from` takes a position such as 0:17, `limit` a number",
+        );
         return calls::refuse_route(&app, uri.path(), &headers, &fault);
     };
     match lines(&app, from, limit.min(EVENTS_MAX)).await {
@@ -113,13 +138,16 @@ async fn lines(app: &App, from: u64, limit: usize) -> Result<String, String> {
     let core = &app.reactor.core;
     let stopping = || "this node is stopping".to_owned();
     let journal = core.journal.clone();
-    let records: Vec<Recorded> = core.run(move |_| async move { journal.read(from, limit).await }).await.ok_or_else(stopping)?.map_err(|fault| fault.to_string())?;
+    let records: Vec<Recorded> =
+        core.run(move |_| async move { journal.read(from, limit).await }).await.ok_or_else(stopping)?.map_err(|fault| fault.to_string())?;
     let mut text = String::new();
     let mut rest = records;
     while !rest.is_empty() {
         let later = rest.split_off(rest.len().min(EVENTS_A_LOOK));
         let cluster = core.cluster.clone();
-        let part = core.look(move |state| rest.iter().map(|record| format!("{}\n", cloudevent::render(record, state, &cluster))).collect::<String>()).await;
+        let part = core
+            .look(move |state| rest.iter().map(|record| format!("{}\n", cloudevent::render(record, state, &cluster))).collect::<String>())
+            .await;
         text.push_str(&part.ok_or_else(stopping)?);
         rest = later;
     }

@@ -43,12 +43,26 @@ async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts
     let body = read_body(&parts.headers, body).await?;
     let request = read_request(endpoint, &body).map_err(|invalid| Fault::invalid(&invalid))?;
     check(&request)?;
-    Ok(Incoming { id, principal, policy, request: Arc::new(request), body, headers: parts.headers, tags: Arc::new(tags), timeout, started, place })
+    Ok(Incoming {
+        id,
+        principal,
+        policy,
+        request: Arc::new(request),
+        body,
+        headers: parts.headers,
+        tags: Arc::new(tags),
+        timeout,
+        started,
+        place,
+    })
 }
 
 fn check(request: &Read) -> Result<(), Fault> {
     if request.background {
-        let fault = bad_request("unsupported_value", "`background: true` is not supported here: the answer would come after the call has ended; leave it out");
+        let fault = bad_request(
+            "unsupported_value",
+            "`background: true` is not supported here: the answer would come after the call has ended; leave it out",
+        );
         return Err(fault.about("background"));
     }
     Ok(())
@@ -56,16 +70,30 @@ fn check(request: &Read) -> Result<(), Fault> {
 
 async fn read_body(headers: &HeaderMap, body: Wire) -> Result<Bytes, Fault> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| encoding.as_bytes() != b"identity") {
-        let message = format!("a compressed request body ({}) is not taken; send it as it is", String::from_utf8_lossy(encoding.as_bytes()));
-        return Err(Fault::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, ErrorKind::InvalidRequest, "unsupported_content_encoding", Side::Policy, message));
+        let message =
+            format!("a compressed request body ({}) is not taken; send it as it is", String::from_utf8_lossy(encoding.as_bytes()));
+        return Err(Fault::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind::InvalidRequest,
+            "unsupported_content_encoding",
+            Side::Policy,
+            message,
+        ));
     }
-    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
+    let length =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()).and_then(|length| length.parse::<usize>().ok());
     if length.is_some_and(|length| length > limits::BODY_BYTES_MAX) {
         return Err(too_large());
     }
     match tokio::time::timeout(limits::BODY_TIMEOUT, collect(body)).await {
         Ok(body) => body,
-        Err(_) => Err(Fault::new(StatusCode::REQUEST_TIMEOUT, ErrorKind::Timeout, "request_timeout", Side::Policy, "the request body did not come in time")),
+        Err(_) => Err(Fault::new(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::Timeout,
+            "request_timeout",
+            Side::Policy,
+            "the request body did not come in time",
+        )),
     }
 }
 
@@ -111,10 +139,22 @@ fn internal() -> Fault {
 /// `x-tollgate-tags: k=v,…`.
 fn tags(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
     let Some(value) = headers.get("x-tollgate-tags") else { return Ok(Vec::new()) };
-    let bad = || bad_request("invalid_header", &format!("x-tollgate-tags takes at most {} pairs k=v of at most {} visible characters, split by commas", limits::TAGS_MAX, limits::TAG_BYTES_MAX));
+    let bad = || {
+        bad_request(
+            "invalid_header",
+            &format!(
+                "x-tollgate-tags takes at most {} pairs k=v of at most {} visible characters, split by commas",
+                limits::TAGS_MAX,
+                limits::TAG_BYTES_MAX
+            ),
+        )
+    };
     let text = value.to_str().map_err(|_| bad())?;
     let tags: Vec<String> = text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
-    let fits = |tag: &String| tag.split_once('=').is_some_and(|(key, value)| !key.is_empty() && key.len() <= limits::TAG_BYTES_MAX && value.len() <= limits::TAG_BYTES_MAX);
+    let fits = |tag: &String| {
+        tag.split_once('=')
+            .is_some_and(|(key, value)| !key.is_empty() && key.len() <= limits::TAG_BYTES_MAX && value.len() <= limits::TAG_BYTES_MAX)
+    };
     if tags.len() > limits::TAGS_MAX || !tags.iter().all(fits) { Err(bad()) } else { Ok(tags) }
 }
 
@@ -122,7 +162,9 @@ fn tags(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
 fn timeout(headers: &HeaderMap) -> Result<Option<Duration>, Fault> {
     let Some(value) = headers.get("x-request-timeout") else { return Ok(None) };
     let seconds = value.to_str().ok().and_then(|text| text.parse::<f64>().ok()).filter(|seconds| *seconds > 0.0 && *seconds <= 86_400.0);
-    seconds.map(|seconds| Some(Duration::from_secs_f64(seconds))).ok_or_else(|| bad_request("invalid_header", "x-request-timeout takes seconds, above 0 and at most 86400"))
+    seconds
+        .map(|seconds| Some(Duration::from_secs_f64(seconds)))
+        .ok_or_else(|| bad_request("invalid_header", "x-request-timeout takes seconds, above 0 and at most 86400"))
 }
 
 pub(crate) fn key_fault(refusal: &KeyRefusal) -> Fault {

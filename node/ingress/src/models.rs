@@ -47,6 +47,8 @@ pub(crate) async fn get(State(app): State<App>, Path(id): Path<String>, uri: Uri
 fn one(model: &Listing, dialect: Dialect) -> Value {
     match dialect {
         Dialect::OpenAi => json!({"id": model.name, "object": "model", "created": 0, "owned_by": model.provider}),
-        Dialect::Anthropic => json!({"type": "model", "id": model.name, "display_name": model.name, "created_at": Timestamp(0).to_string()}),
+        Dialect::Anthropic => {
+            json!({"type": "model", "id": model.name, "display_name": model.name, "created_at": Timestamp(0).to_string()})
+        }
     }
 }

@@ -38,7 +38,11 @@ async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Route
         async move { Ok::<_, Infallible>(answered.await) }
     });
     let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits::HEAD_TIMEOUT).max_headers(limits::HEADERS_MAX).max_buf_size(limits::HEAD_BYTES_MAX);
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEAD_TIMEOUT)
+        .max_headers(limits::HEADERS_MAX)
+        .max_buf_size(limits::HEAD_BYTES_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {

@@ -2,11 +2,7 @@
 
 use super::Failure;
 use clap::Args;
-use std::{
-    io::Read,
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{io::Read, path::PathBuf, process::ExitCode};
 
 #[derive(Args)]
 pub struct Flags {
@@ -90,7 +86,11 @@ async fn post(flags: &Flags, body: String) -> Result<(http::StatusCode, bytes::B
     headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/yaml"));
     let wait = std::time::Duration::from_secs(60);
     let request = actors::ports::WireRequest {
-        upstream: std::sync::Arc::new(actors::ports::UpstreamAddress { id: 0, base_url: flags.url.trim_end_matches('/').to_owned(), tenant_set: false }),
+        upstream: std::sync::Arc::new(actors::ports::UpstreamAddress {
+            id: 0,
+            base_url: flags.url.trim_end_matches('/').to_owned(),
+            tenant_set: false,
+        }),
         path,
         headers,
         body: vec![body.into()],

@@ -11,8 +11,8 @@ use actors::{
     administration::{Administration, ApplyFault, SecretsMaker},
     root::{Core, Ports, Stage},
 };
-use cluster_config::Secrets;
 use clap::{Args, ValueEnum};
+use cluster_config::Secrets;
 use egress::{Outbound, Setup};
 use events::{envelope::Principal, limits};
 use ingress::{Admin, Doors};
@@ -142,7 +142,11 @@ fn admin_token(vars: &dyn Fn(&str) -> Option<String>) -> String {
 }
 
 /// Applies the file, or what the environment says; and the price book, if there is none.
-async fn configure(administration: &Administration, config: Option<&str>, vars: &(dyn Fn(&str) -> Option<String> + Sync)) -> Result<(), Failure> {
+async fn configure(
+    administration: &Administration,
+    config: Option<&str>,
+    vars: &(dyn Fn(&str) -> Option<String> + Sync),
+) -> Result<(), Failure> {
     administration.ship_catalogue().await.map_err(apply_failure)?;
     let applied = match config {
         Some(text) => administration.apply(text, vars, false, false, Principal::System).await,

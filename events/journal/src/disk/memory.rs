@@ -231,16 +231,19 @@ impl MemoryDisk {
         let inner = self.inner();
         let made_durable = |node: &Node| Node { durable: node.now.clone(), now: node.now.clone(), pending: Vec::new() };
         let nodes = inner.nodes.iter().map(|(number, node)| (*number, made_durable(node))).collect();
-        let after = Inner { nodes, next_node: inner.next_node, durable_names: inner.names.clone(), names: inner.names.clone(), ..Inner::default() };
+        let after =
+            Inner { nodes, next_node: inner.next_node, durable_names: inner.names.clone(), names: inner.names.clone(), ..Inner::default() };
         MemoryDisk { inner: Arc::new(Mutex::new(after)), folder: self.folder.clone() }
     }
 
     /// Flips bits of one stored byte. False: the file has no such byte.
     pub fn flip(&self, name: &str, offset: u64, mask: u8) -> bool {
-        self.tamper(name, |bytes| bytes.get_mut(place(offset)).is_some_and(|byte| {
-            *byte ^= mask;
-            true
-        }))
+        self.tamper(name, |bytes| {
+            bytes.get_mut(place(offset)).is_some_and(|byte| {
+                *byte ^= mask;
+                true
+            })
+        })
     }
 
     /// Cuts a stored file. False: it is not that long.

@@ -1,6 +1,8 @@
 //! Opening: what is sealed is believed by its name, what is not is walked, and the last file may end in a torn write.
 
-use super::{Body, Footer, KIND_FOOTER, KIND_HEADER, Notes, RECORDS_AT, Segment, Segments, Settings, UNMADE, offset, open_name, sealed, zero};
+use super::{
+    Body, Footer, KIND_FOOTER, KIND_HEADER, Notes, RECORDS_AT, Segment, Segments, Settings, UNMADE, offset, open_name, sealed, zero,
+};
 use crate::{
     disk::{Disk, DiskFile, Note, WALK_STEP},
     frame::{self, Found, Frame, Frames},
@@ -54,7 +56,12 @@ impl Segments {
                 return Err(this.damage(&name, Some(first + walk.count), walk.end, why));
             }
             let size = file.size()?;
-            segments.push(Segment { name, first, count: walk.count, body: Body::Open { file, offsets: walk.offsets, end: walk.end, size } });
+            segments.push(Segment {
+                name,
+                first,
+                count: walk.count,
+                body: Body::Open { file, offsets: walk.offsets, end: walk.end, size },
+            });
         }
         this.next = segments.last().map_or(0, Segment::after);
         this.group = this.next;
@@ -74,7 +81,9 @@ impl Segments {
             match (number, sealed::range_of(&name)) {
                 (Some(first), _) if name == open_name(first) => open.push((name, first)),
                 (_, Some((first, last))) => sealed.push((name, first, last)),
-                _ if name.starts_with("spare-") && self.spares.len() < self.settings.spares && self.is_whole_spare(&name)? => self.spares.push(name),
+                _ if name.starts_with("spare-") && self.spares.len() < self.settings.spares && self.is_whole_spare(&name)? => {
+                    self.spares.push(name)
+                }
                 _ if name.starts_with("spare-") || name == UNMADE => self.disk.remove(&name)?,
                 _ => {}
             }
@@ -90,9 +99,12 @@ impl Segments {
 
     fn follows(&self, before: &[Segment], name: &str, first: u64) -> io::Result<()> {
         match before.last() {
-            Some(last) if last.after() != first => {
-                Err(self.damage(name, Some(last.after()), 0, format!("a gap: record {} is missing, the file starts with {first}", last.after())))
-            }
+            Some(last) if last.after() != first => Err(self.damage(
+                name,
+                Some(last.after()),
+                0,
+                format!("a gap: record {} is missing, the file starts with {first}", last.after()),
+            )),
             _ => Ok(()),
         }
     }
@@ -130,7 +142,12 @@ impl Segments {
         let expected = first + walk.count;
         let remains = frame::search(file, walk.end, expected)?;
         if let Some(proof) = remains.filter(|remains| remains.group > expected) {
-            let what = format!("{}, but record {} at offset {} was written after it was durable", stop_text(&walk.stop), proof.number, proof.offset);
+            let what = format!(
+                "{}, but record {} at offset {} was written after it was durable",
+                stop_text(&walk.stop),
+                proof.number,
+                proof.offset
+            );
             return Err(self.damage(name, Some(expected), walk.end, what));
         }
         let size = file.size()?;
@@ -165,4 +182,3 @@ pub(crate) fn check_header(frames: &mut Frames<'_>, purpose: u8, first: u64) -> 
         _ => Err("the header is damaged".into()),
     }
 }
-

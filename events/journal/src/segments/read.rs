@@ -81,7 +81,15 @@ impl SegmentsReader {
         Ok(Some(Place { name: segment.name.clone(), file, first: segment.first, after: segment.after(), from }))
     }
 
-    fn read_place(&self, place: &Place, next: u64, out: &mut Vec<Record>, limit: usize, max_bytes: usize, bytes: &mut usize) -> io::Result<()> {
+    fn read_place(
+        &self,
+        place: &Place,
+        next: u64,
+        out: &mut Vec<Record>,
+        limit: usize,
+        max_bytes: usize,
+        bytes: &mut usize,
+    ) -> io::Result<()> {
         let file = match &place.file {
             Some(file) => file.clone(),
             None => self.disk.open(&place.name)?,

@@ -78,7 +78,8 @@ pub(crate) fn read_footer(file: &dyn DiskFile, name: &str) -> io::Result<Footer>
 /// The footer in a record, if it is one.
 pub(super) fn parse(frame: &Frame<'_>) -> Option<Footer> {
     let footer: Footer = events::codec::decode(frame.body).ok()?;
-    let right = frame.kind == KIND_FOOTER && footer.count > 0 && footer.stride > 0 && frame.number.checked_sub(footer.count) == Some(footer.first);
+    let right =
+        frame.kind == KIND_FOOTER && footer.count > 0 && footer.stride > 0 && frame.number.checked_sub(footer.count) == Some(footer.first);
     (right && footer.offsets.len() as u64 == footer.count.div_ceil(u64::from(footer.stride))).then_some(footer)
 }
 
@@ -88,9 +89,15 @@ impl Segments {
         self.once(|this| {
             this.sync_now()?;
             let footer = match readable(&this.shared).last() {
-                Some(Segment { first, count, body: Body::Open { offsets, end, .. }, .. }) if *count > 0 => {
-                    Footer { first: *first, count: *count, end: *end, stride: this.settings.stride, offsets: offsets.clone(), tag: tag.into(), extra }
-                }
+                Some(Segment { first, count, body: Body::Open { offsets, end, .. }, .. }) if *count > 0 => Footer {
+                    first: *first,
+                    count: *count,
+                    end: *end,
+                    stride: this.settings.stride,
+                    offsets: offsets.clone(),
+                    tag: tag.into(),
+                    extra,
+                },
                 _ => return Ok(()),
             };
             this.finish_seal(footer)

@@ -1,0 +1,165 @@
+"""CPU, latency and memory a call, against a bare hyper proxy and one that buffers and parses once, in the same run.
+
+The gateway is pinned to the first core, upstream and load to the second. CPU is read from schedstat. Rounds are interleaved; medians are
+printed. Trust ratios, not absolute figures: machines are noisy."""
+
+import argparse
+import json
+import os
+import socket
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = ROOT / "target/release"
+OUT = ROOT / "target/bench"
+KEY = "sk-bench-0000"
+MODELS = ["mock-0ms", "mock-60ms", "mock-fast", "mock-paced"]
+STAGES = {
+    "c64": (["--conc", "64"], 5),
+    "c256": (["--conc", "256"], 5),
+    "big": (["--conc", "16", "--prompt-bytes", "100000"], 5),
+    "paced": (["--stream", "--model", "mock-paced", "--rate", "25", "--conc", "64", "--drain", "10"], 8),
+}
+GATEWAYS = ["direct", "bare", "buffered", "tollgate-memory"]
+
+
+def port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def pinned(core, command, **more):
+    return subprocess.Popen(["taskset", "-c", str(core), *map(str, command)], **more)
+
+
+def config(mock):
+    price = {"input_per_mtok": "0.15", "output_per_mtok": "0.60"}
+    budget = {"limit": "1000000 USD", "every": "month"}
+    return {
+        "providers": [{"name": "mock", "dialect": "openai", "base_url": f"http://127.0.0.1:{mock}/v1", "api_key": "sk-provider"}],
+        "models": [{"name": name, "targets": [{"provider": "mock", "model": name}], "price": price, "max_output_tokens": 4096, "context_tokens": 128000} for name in MODELS],
+        "tenants": [{"name": "bench", "budgets": [budget], "rpm_limit": 100000000}],
+        "scopes": [{"name": "team", "kind": "team", "parent": "bench", "budgets": [budget]}],
+        "keys": [{"name": "bench", "scope": "team", "secret": KEY, "rpm_limit": 100000000}],
+    }
+
+
+def start(name, listen, mock, folder):
+    if name in ("bare", "buffered"):
+        mode = {"bare": "hyper", "buffered": "full"}[name]
+        return pinned(0, [BIN / "refproxy", "--mode", mode, "--port", listen, "--upstream", f"127.0.0.1:{mock}"])
+    file = Path(folder) / "tollgate.yaml"
+    file.write_text(json.dumps(config(mock)))
+    environment = dict(os.environ, RUST_LOG="error", TOLLGATE_ADMIN_TOKEN="bench-admin-token")
+    command = [BIN / "tollgate", "serve", "-f", file, "--listen", f"127.0.0.1:{listen}", "--journal", name.split("-")[1], "--data", Path(folder) / "data"]
+    return pinned(0, command, env=environment, stdout=subprocess.DEVNULL)
+
+
+def cpu_ns(pid):
+    total = 0
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        total += int((task / "schedstat").read_text().split()[0])
+    return total
+
+
+def rss_mib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1]) / 1024
+    return 0
+
+
+def load(to, key, arguments, seconds):
+    command = ["taskset", "-c", "1", BIN / "load", "--addr", f"127.0.0.1:{to}", "--secs", seconds, "--header", f"authorization: Bearer {key}", "--header", "accept-encoding: gzip", *arguments]
+    return json.loads(subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True).stdout)
+
+
+def answers(to, key):
+    for _ in range(100):
+        try:
+            result = load(to, key, ["--conc", "1", "--count", "1", "--drain", "1"], 1)
+            if result.get("ok"):
+                return
+        except subprocess.CalledProcessError:
+            pass
+        time.sleep(0.1)
+    raise SystemExit("the gateway does not answer")
+
+
+def measure(name, mock, stages, scale):
+    with tempfile.TemporaryDirectory() as folder:
+        to = mock if name == "direct" else port()
+        gateway = None if name == "direct" else start(name, to, mock, folder)
+        key = KEY if name.startswith("tollgate") else "sk-bench"
+        try:
+            answers(to, key)
+            load(to, key, ["--conc", "32"], 2 * scale)
+            rows = []
+            for stage in stages:
+                arguments, seconds = STAGES[stage]
+                before = cpu_ns(gateway.pid) if gateway else 0
+                result = load(to, key, arguments, max(1, seconds * scale))
+                used = (cpu_ns(gateway.pid) if gateway else 0) - before
+                count = result.get("ok", 0) * (100 if "--stream" in arguments else 1)
+                rows.append({"gateway": name, "stage": stage, "cpu_us": used / 1000 / max(1, count), "rss_mib": rss_mib(gateway.pid) if gateway else 0, "load": result})
+            return rows
+        finally:
+            if gateway:
+                gateway.kill()
+                gateway.wait()
+
+
+def table(rows, stages, gateways):
+    print("\nCPU in µs a call (paced: a chunk), median; in brackets against bare / buffered\n")
+    print("| gateway | " + " | ".join(stages) + " | RSS MiB |")
+    print("|---|" + "---|" * (len(stages) + 1))
+
+    def median(gateway, stage, what="cpu_us"):
+        return statistics.median(row[what] for row in rows if row["gateway"] == gateway and row["stage"] == stage)
+
+    for gateway in gateways:
+        if gateway == "direct":
+            continue
+        cells = []
+        for stage in stages:
+            figure = median(gateway, stage)
+            cells.append(f"{figure:.1f} ({figure / median('bare', stage):.2f} / {figure / median('buffered', stage):.2f})")
+        rss = max(row["rss_mib"] for row in rows if row["gateway"] == gateway)
+        print(f"| {gateway} | " + " | ".join(cells) + f" | {rss:.0f} |")
+    failed = [row for row in rows if row["load"].get("errors")]
+    print(f"\n{sum(row['load'].get('ok', 0) for row in rows)} calls checked, {len(failed)} stages with errors")
+    for row in failed:
+        print(row["gateway"], row["stage"], row["load"].get("errors"), row["load"].get("first_error"))
+
+
+def main():
+    flags = argparse.ArgumentParser(description=__doc__)
+    flags.add_argument("--quick", action="store_true", help="one short round")
+    flags.add_argument("--rounds", type=int, default=3)
+    flags.add_argument("--stages", default=",".join(STAGES))
+    flags.add_argument("--gateways", default=",".join(GATEWAYS))
+    asked = flags.parse_args()
+    subprocess.run(["cargo", "build", "--release", "-p", "tollgate-node", "-p", "tollgate-bench"], cwd=ROOT, check=True)
+    OUT.mkdir(parents=True, exist_ok=True)
+    stages, gateways = asked.stages.split(","), asked.gateways.split(",")
+    mock = port()
+    upstream = pinned(1, [BIN / "mock", "--port", mock])
+    rows = []
+    try:
+        for _ in range(1 if asked.quick else asked.rounds):
+            for name in gateways:
+                rows += measure(name, mock, stages, 0.3 if asked.quick else 1)
+    finally:
+        upstream.kill()
+        upstream.wait()
+    (OUT / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table(rows, stages, gateways)
+
+
+if __name__ == "__main__":
+    main()
