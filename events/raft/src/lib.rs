@@ -11,6 +11,8 @@ mod network;
 mod port;
 mod replica;
 mod stores;
+#[cfg(test)]
+mod tests;
 mod types;
 mod watch;
 mod writer;

@@ -172,6 +172,11 @@ impl Books {
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
     }
 
+    #[cfg(test)]
+    pub(super) fn touch_all(&mut self) {
+        each_table!(self, table => table.touch_all());
+    }
+
     /// False: not one of these tables.
     pub(super) fn load(&mut self, number: u8, key: &[u8], value: &[u8]) -> Result<bool, Undecodable> {
         each_table!(self, table => if table.number() == number { table.load(key, value)?; return Ok(true); });

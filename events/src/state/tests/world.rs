@@ -1,7 +1,7 @@
 //! A small house for tests: one tenant, a scope, two keys, a node, and whatever budgets a test opens. After each group the oracle
 //! looks at the books.
 
-use super::oracle::Oracle;
+use super::{oracle::Oracle, replay::Rows};
 use crate::{
     Aggregate as _, Amount, Boot, BudgetId, CallId, Every, Figures, KeyId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, State,
     TenantId, Timestamp, Unit, budget,
@@ -26,6 +26,8 @@ pub struct World {
     pub history: Vec<Recorded>,
     pub now: Timestamp,
     pub oracle: Oracle,
+    /// What a store would have.
+    pub rows: Rows,
 }
 
 pub fn call_id(number: u128) -> CallId {
@@ -86,7 +88,7 @@ impl World {
     /// With the node's session 1 open.
     pub fn new() -> World {
         let now = Timestamp::parse("2026-11-22T13:45:00Z").unwrap();
-        let mut world = World { state: State::default(), history: Vec::new(), now, oracle: Oracle::default() };
+        let mut world = World { state: State::default(), history: Vec::new(), now, oracle: Oracle::default(), rows: Rows::default() };
         world.keep(Event::Tenant(TENANT, tenant::Event::Created { name: "acme".into(), rates: Rates::default() }));
         let settings =
             scope::Settings { tenant: TENANT, parent: None, name: "search".into(), kind: "team".into(), rates: Rates::default() };
@@ -109,7 +111,13 @@ impl World {
         let before = self.history.len();
         let outcome = self.state.apply(group, self.now, &mut self.history).expect("our own events are known");
         self.oracle.look(&self.state, &self.history[before..]);
+        self.rows.write(self.state.settle());
         outcome
+    }
+
+    /// The state once more, from its rows.
+    pub fn loaded(&self) -> State {
+        self.rows.load(self.state.position())
     }
 
     pub fn send(&mut self, sequence: Sequence, transactions: Vec<Transaction>) -> GroupOutcome {
