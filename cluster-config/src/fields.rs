@@ -74,6 +74,8 @@ pub(crate) fn below(path: &str, field: &str) -> String {
 pub(crate) struct Fields<'a> {
     pub path: String,
     pairs: &'a [(String, Node)],
+    /// It is a map at all: else nothing more is to be said of it.
+    is_map: bool,
 }
 
 impl<'a> Fields<'a> {
@@ -89,7 +91,7 @@ impl<'a> Fields<'a> {
         for (name, _) in pairs.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
             problems.add(below(path, name), format!("is not a known field{}", did_you_mean(name, known.iter().copied())));
         }
-        Fields { path: path.to_owned(), pairs }
+        Fields { path: path.to_owned(), pairs, is_map: matches!(node, Node::Map(_)) }
     }
 
     pub fn at(&self, field: &str) -> String {
@@ -115,10 +117,15 @@ impl<'a> Fields<'a> {
 
     /// A text that must be there.
     pub fn needed(&self, field: &str, problems: &mut Problems) -> Option<&'a str> {
-        if self.get(field).is_none() {
-            problems.add(self.at(field), "is missing");
-        }
+        self.need(field, "is missing", problems);
         self.text(field, problems)
+    }
+
+    /// The field must be there.
+    pub fn need(&self, field: &str, message: &str, problems: &mut Problems) {
+        if self.is_map && self.get(field).is_none() {
+            problems.add(self.at(field), message);
+        }
     }
 
     /// A whole number from `least` to `most`, as a number or as its digits.

@@ -53,7 +53,9 @@ impl Node {
 /// # Errors
 /// The text is not YAML at all.
 pub(crate) fn read(text: &str, vars: Variables<'_>, problems: &mut Problems) -> Result<Node, Vec<Problem>> {
-    let parsed = serde_saphyr::from_str::<Node>(text);
+    // without snippets: they would show secrets; and `y` and `no` are names
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    let parsed = serde_saphyr::from_str_with_options::<Node>(text, options);
     let mut node = parsed.map_err(|error| vec![Problem { path: String::new(), message: format!("not YAML: {error}") }])?;
     fill_in(&mut node, "", vars, problems);
     Ok(node)
@@ -243,6 +245,14 @@ mod tests {
         let there = fill(text, &vars).unwrap();
         let (before, after) = (read(text, &vars).unwrap(), read(&there, &|_| None).unwrap());
         assert_eq!(json(&before), json(&after));
+    }
+
+    #[test]
+    fn words_are_words_and_errors_show_no_text() {
+        let text = |value: &str| Node::Text(Text { value: value.into(), filled: false, unset: false });
+        assert!(read("[y, no, on, true]", &vars).is_ok_and(|node| node == Node::List(vec![text("y"), text("no"), text("on"), Node::Bool(true)])));
+        let problems = read("keys:\n  - secret: hidden-value\n   bad: [\n", &vars).err().unwrap();
+        assert!(problems[0].message.contains("line") && !problems[0].message.contains("hidden-value"), "{problems:?}");
     }
 
     #[test]

@@ -85,9 +85,7 @@ fn provider(node: &Node, path: &str, problems: &mut Problems) -> Option<Provider
     let name = name(&fields, "name", problems);
     let tenant = fields.text("tenant", problems);
     let tenant = checked(fields.at("tenant"), tenant, values::name, problems);
-    if fields.get("dialect").is_none() {
-        problems.add(fields.at("dialect"), "is missing: openai or anthropic");
-    }
+    fields.need("dialect", "is missing: openai or anthropic", problems);
     let dialects = [Dialect::OpenAi, Dialect::Anthropic].map(|dialect| (dialect.as_str(), dialect.as_str()));
     let dialect = word(&fields, "dialect", &dialects, problems);
     let base_url = base_url(&fields, problems);
@@ -164,6 +162,9 @@ fn model(node: &Node, path: &str, problems: &mut Problems) -> Option<Model> {
     let name = checked(fields.at("name"), name, values::model_name, problems);
     let targets = each(&fields, "targets", problems, target);
     let listed = fields.list("targets", &mut Problems::default()).len();
+    if !matches!(node, Node::Map(_)) {
+        return None;
+    }
     if listed == 0 || listed > limits::TARGETS_MAX {
         problems.add(fields.at("targets"), format!("must list 1 to {} targets", limits::TARGETS_MAX));
     }
@@ -246,9 +247,7 @@ fn budgets(of: &Fields<'_>, problems: &mut Problems) -> Vec<Budget> {
 fn budget(node: &Node, path: &str, problems: &mut Problems) -> Option<Budget> {
     let fields = Fields::of(node, path, fields::BUDGET, problems);
     let limit = limit(&fields, problems);
-    if fields.get("every").is_none() {
-        problems.add(fields.at("every"), "is missing: hour, day, week, month or total");
-    }
+    fields.need("every", "is missing: hour, day, week, month or total", problems);
     let every = word(&fields, "every", &Every::ALL.map(|every| (every.as_str(), every)), problems);
     let hard = fields.truth("hard", problems).unwrap_or(true);
     let mut alert_at_ppm = Vec::new();
@@ -306,9 +305,7 @@ fn flat_price(of: &Fields<'_>, problems: &mut Problems) -> Option<Price> {
     };
     let piece = |field: &str, problems: &mut Problems| figure(of, field, per_piece, "dollars with at most twelve places", problems);
     for field in ["input_per_mtok", "output_per_mtok"] {
-        if of.get(field).is_none() {
-            problems.add(of.at(field), "is missing; what costs nothing is \"0\"");
-        }
+        of.need(field, "is missing; what costs nothing is \"0\"", problems);
     }
     let (input, output) = (mtok("input_per_mtok", problems), mtok("output_per_mtok", problems));
     let price = Price {
@@ -352,9 +349,7 @@ fn figure(
 fn long(of: &Fields<'_>, problems: &mut Problems) -> Option<Box<Long>> {
     let node = of.get("long")?;
     let fields = Fields::of(node, &of.at("long"), fields::LONG, problems);
-    if fields.get("above_tokens").is_none() {
-        problems.add(fields.at("above_tokens"), "is missing");
-    }
+    fields.need("above_tokens", "is missing", problems);
     let above_tokens = fields.count("above_tokens", 1, limits::COUNT_MAX, problems);
     let price = flat_price(&fields, problems);
     Some(Box::new(Long { above_tokens: above_tokens?, price: price? }))
