@@ -8,7 +8,9 @@ mod keeper;
 mod log;
 mod machine;
 mod network;
+mod open;
 mod port;
+mod recovery;
 mod replica;
 mod stores;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod types;
 mod watch;
 mod writer;
 
+pub use open::Settings;
 pub use port::RaftJournal;
 
 use std::time::Duration;
