@@ -16,11 +16,13 @@ mod stores;
 #[cfg(test)]
 mod tests;
 mod types;
+mod verify;
 mod watch;
 mod writer;
 
 pub use open::Settings;
 pub use port::RaftJournal;
+pub use verify::{Report, verify};
 
 use std::time::Duration;
 

@@ -1,8 +1,13 @@
 //! What the three stores prove of each other when they are opened (LEDGER §10): a log that ends below what state or history hold was
 //! cut, and the events that its entries make must be those that history has. Found before anything is written.
 
-use crate::{log::read_disk, replica::Replica, stores::Mark, types::Membership};
-use events::State;
+use crate::{
+    log::read_disk,
+    replica::Replica,
+    stores::Mark,
+    types::{LogId, Membership},
+};
+use events::{State, codec};
 use journal::{
     disk::Damage,
     history::{History, HistoryReader},
@@ -29,6 +34,7 @@ pub(crate) fn check(log: &SegmentLog, history: &History, state: &State, mark: Op
     if let Some(applied) = applied {
         log.must_reach(applied)?;
     }
+    committed(log)?;
     let next = applied.map_or(0, |applied| applied + 1);
     if let Some(first) = log.first().filter(|first| *first > next) {
         let what = format!("the log begins with entry {first}, but the state ends before entry {next}");
@@ -36,6 +42,22 @@ pub(crate) fn check(log: &SegmentLog, history: &History, state: &State, mark: Op
     }
     let replica = Replica::new(state.clone(), mark.and_then(|mark| mark.applied), mark.map_or_else(Membership::default, |mark| mark.membership.clone()));
     prove(log, &history.reader(), replica, next)
+}
+
+/// What was committed was durable before the log said so.
+fn committed(log: &SegmentLog) -> io::Result<()> {
+    let meta = log.meta();
+    let id = |bytes: Option<Vec<u8>>| -> io::Result<Option<LogId>> {
+        let unread = |error| damage("log/", None, format!("an id that cannot be read: {error}"));
+        bytes.map(|bytes| codec::decode::<LogId>(&bytes)).transpose().map_err(unread)
+    };
+    let purged = id(meta.purged)?.map(|id| id.index);
+    match id(meta.committed)? {
+        Some(committed) if log.last().max(purged).is_none_or(|last| last < committed.index) => {
+            Err(damage("log/", None, format!("the log ends before entry {}, which it says is committed", committed.index)))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Applies entries to a copy of the state until it has all the events that history has.
