@@ -336,10 +336,6 @@ impl HistoryReader {
         self.segments.ranges()
     }
 
-    pub(crate) fn disk(&self) -> &dyn Disk {
-        &*self.disk
-    }
-
     /// What the sealed segment that begins with event `first` tells: its file, the head over its own leaves, the tree at its end.
     pub(crate) fn sealed(&self, first: u64) -> io::Result<(String, Hash, Frontier)> {
         let footer = self.segments.footer(first)?;

@@ -79,3 +79,35 @@ impl Journal for Memory {
         Box::pin(async move { self.inner().stopped = true })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::suite;
+    use events::Timestamp;
+    use std::{
+        future::Future as _,
+        task::{Context, Poll, Waker},
+    };
+
+    struct Noon;
+
+    impl Clock for Noon {
+        fn now(&self) -> Timestamp {
+            Timestamp(1_700_000_000_000_000)
+        }
+    }
+
+    /// Nothing here ever waits.
+    fn run<R>(future: impl std::future::Future<Output = R>) -> R {
+        match Box::pin(future).as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(done) => done,
+            Poll::Pending => panic!("the journal in memory never waits"),
+        }
+    }
+
+    #[test]
+    fn it_conforms() {
+        run(suite::all(&|| Box::pin(async { Arc::new(Memory::new(Arc::new(Noon))) as Arc<dyn Journal> })));
+    }
+}

@@ -2,7 +2,7 @@
 //! ([`crate::disk::Overlay`]): looking changes nothing.
 
 use crate::{
-    disk::{Damage, Disk, Note},
+    disk::{Damage, Disk, Note, Overlay},
     history::{History, HistoryReader, read_tree, tag, tree_name, tree_offset},
     tree::{Frontier, Hash, leaf_hash},
 };
@@ -34,13 +34,14 @@ fn damage_of(file: &str, error: &io::Error) -> Damage {
     Damage::of(error).cloned().unwrap_or_else(|| Damage { file: file.into(), record: None, offset: 0, what: error.to_string() })
 }
 
-/// Opens the history and goes through every leaf, every hash beside it, and every head in a footer or a name. `durable`: events that the
+/// Opens the history under glass and goes through every leaf, every hash beside it, and every head in a footer or a name. `durable`: events that the
 /// state proves; hashes behind them may not have been synced. `each` gets the leaves in order, as far as none is missing.
 pub fn history(disk: &Arc<dyn Disk>, durable: u64, findings: &mut Findings, each: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> Option<History> {
-    let (history, notes) = findings.take("history/", History::open(disk.clone()))?;
+    let glass = Arc::new(Overlay::new(disk.clone()));
+    let (history, notes) = findings.take("history/", History::open(glass))?;
     findings.notes.extend(notes);
     let reader = history.reader();
-    let mut walk = Walk { reader: &reader, durable, frontier: Frontier::default(), is_whole: true };
+    let mut walk = Walk { disk: &**disk, reader: &reader, durable, frontier: Frontier::default(), is_whole: true };
     for (first, count, sealed) in reader.ranges() {
         let part = walk.leaves(first, count, findings, each);
         if sealed {
@@ -51,6 +52,8 @@ pub fn history(disk: &Arc<dyn Disk>, durable: u64, findings: &mut Findings, each
 }
 
 struct Walk<'a> {
+    /// As it is: under glass, hashes that are not the events' were put right.
+    disk: &'a dyn Disk,
     reader: &'a HistoryReader,
     durable: u64,
     /// Over all leaves so far; of no worth once one could not be read.
@@ -61,7 +64,10 @@ struct Walk<'a> {
 impl Walk<'_> {
     /// Goes through the leaves of one segment; answers the tree over them.
     fn leaves(&mut self, first: u64, count: u64, findings: &mut Findings, each: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> Frontier {
-        let beside = findings.take("history/", read_tree(self.reader.disk(), "history", first)).unwrap_or_default();
+        let beside = match read_tree(self.disk, "history", first) {
+            Err(_) if self.durable <= first => Vec::new(),
+            read => findings.take("history/", read).unwrap_or_default(),
+        };
         let mut part = Frontier::default();
         while part.size() < count {
             let from = first + part.size();

@@ -42,7 +42,7 @@ pub fn verify(dir: &DataDir) -> Report {
     let mut replay = Replay { stored: stored.as_ref(), state: State::default(), is_whole: true };
     replay.compare(&mut findings);
     let durable = stored.as_ref().map_or(0, |stored| stored.meta.n);
-    let history = history(&glass(&dir.history), durable, &mut findings, &mut |number, leaf, findings| replay.take(number, leaf, findings));
+    let history = history(&dir.history, durable, &mut findings, &mut |number, leaf, findings| replay.take(number, leaf, findings));
     let log = log(&glass(&dir.log), &mut findings);
     if let (Some(history), Some(log), true) = (&history, &log, findings.damages.is_empty()) {
         let checked = against_each_other(log, history, stored.as_ref());
