@@ -472,7 +472,9 @@ impl Way {
         let recorded = if nothing_sent {
             self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::Unreachable }).await
         } else {
-            self.record(ask, plan, Outcome::Failed, None).await
+            let given_up = self.tally.attempts.last().is_some_and(|attempt| attempt.end == AttemptEnd::Cancelled);
+            let outcome = if given_up { Outcome::Aborted } else { Outcome::Failed };
+            self.record(ask, plan, outcome, None).await
         };
         match (recorded, end) {
             (false, _) => self.say(&Fault::record_pending(&self.incoming.id.to_string())),
