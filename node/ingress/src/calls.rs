@@ -128,6 +128,15 @@ fn too_large() -> Fault {
     Fault::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge, "request_too_large", Side::Policy, message)
 }
 
+/// More headers, or more bytes of them, than a request may have.
+pub(crate) fn head_too_large(app: &App, path: &str, headers: &HeaderMap) -> Response<Body> {
+    let message =
+        format!("the request has more than {} headers, or more than {} bytes of them", limits::HEADERS_MAX, limits::HEAD_BYTES_MAX);
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let fault = Fault::new(status, ErrorKind::InvalidRequest, "headers_too_large", Side::Policy, message);
+    refuse(guess_dialect(path, headers), &app.new_call_id().to_string(), &fault)
+}
+
 fn bad_request(code: &'static str, message: &str) -> Fault {
     Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, code, Side::Policy, message)
 }
@@ -198,7 +207,13 @@ pub(crate) fn refuse(dialect: Dialect, request_id: &str, fault: &Fault) -> Respo
         }
         response.headers_mut().insert("x-request-id", id);
     }
-    if matches!(fault.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::UNSUPPORTED_MEDIA_TYPE) {
+    if matches!(
+        fault.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    ) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close")); // its body is not read to the end
     }
     *response.body_mut() = Body::Whole(Some(fault.body(dialect, request_id)));
