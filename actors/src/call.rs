@@ -106,6 +106,8 @@ pub(crate) struct Way {
     pub deadline: Instant,
     /// Time spent waiting for providers, which is not ours.
     pub upstream_time: Duration,
+    /// Attempts begun.
+    pub tried: usize,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -143,6 +145,7 @@ impl Way {
             tally: Tally::default(),
             deadline,
             upstream_time: Duration::ZERO,
+            tried: 0,
             slot,
             turn: 0,
             end: None,
@@ -353,6 +356,7 @@ impl Way {
         let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, candidate, output_limit: plan.output_limit };
         let started = Instant::now();
         self.reactor.handles.attempts.increment(1);
+        self.tried += 1;
         let sent = tokio::select! {
             biased;
             sent = tokio::time::timeout_at(self.deadline.into(), self.reactor.wire.send(attempt::request(&out))) => sent,

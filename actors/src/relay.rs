@@ -534,7 +534,13 @@ pub(crate) fn own_headers(way: &Way, plan: Option<&Plan>, headers: &mut HeaderMa
         put(headers, "request-id", &call);
     }
     put(headers, "x-tollgate-model", &way.request().model);
-    headers.insert("x-tollgate-attempts", HeaderValue::from(way.tally.attempts.len().max(usize::from(plan.is_some()))));
+    headers.insert("x-tollgate-attempts", HeaderValue::from(way.tried));
+    if let (Some(candidate), false) = (way.tally.candidates.last(), headers.contains_key("x-tollgate-provider")) {
+        put(headers, "x-tollgate-provider", &candidate.provider.name);
+        if let Some(id) = way.tally.attempts.last().and_then(|attempt| attempt.upstream_id.as_deref()) {
+            put(headers, "x-tollgate-upstream-id", id);
+        }
+    }
     headers.insert("x-tollgate-overhead-us", HeaderValue::from(way.overhead().as_micros() as u64));
     put(headers, "x-tollgate-policy", &events::Position::new(way.incoming.policy.view.position).to_string());
     if let Some((_, tokens)) = plan.and_then(|plan| plan.output_limit) {
