@@ -637,7 +637,7 @@ fn wire_fault(fault: &WireFault, provider: &str) -> Fault {
         Stage::FirstByte | Stage::Silence => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
         Stage::Connect | Stage::Tls => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
         Stage::Refused => (StatusCode::BAD_GATEWAY, "upstream_url_refused"),
-        Stage::Write | Stage::Body | Stage::Protocol => (StatusCode::BAD_GATEWAY, "upstream_broke_off"),
+        Stage::Write | Stage::Closed | Stage::Body | Stage::Protocol => (StatusCode::BAD_GATEWAY, "upstream_broke_off"),
     };
     Fault::upstream(status, code, format!("the provider {provider} could not be asked: {}", stage_words(fault.stage)))
 }
@@ -649,6 +649,7 @@ fn stage_words(stage: crate::ports::Stage) -> &'static str {
         Stage::Tls => "no TLS session",
         Stage::Write => "the request could not be written",
         Stage::FirstByte => "no answer in time",
+        Stage::Closed => "it closed the connection without an answer",
         Stage::Silence => "it fell silent",
         Stage::Body => "the answer broke off",
         Stage::Protocol => "what came was no HTTP answer",
