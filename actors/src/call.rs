@@ -48,8 +48,8 @@ pub struct Incoming {
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
     pub started: Instant,
-    /// Bounded a node; given back when the record is durable.
-    pub place: OwnedSemaphorePermit,
+    /// Bounded a node; given back when the record is durable and the answer is handed over.
+    pub place: Arc<OwnedSemaphorePermit>,
 }
 
 /// What the caller gets.

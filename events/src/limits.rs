@@ -18,6 +18,9 @@ pub const HEADERS_READ_MAX: usize = 200;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request body must be there after this long.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is left of a refused request's body is read and dropped for this long: a connection that is closed while its caller still sends
+/// may take the refusal with it.
+pub const LINGER: Duration = Duration::from_secs(5);
 /// A caller that takes nothing of its answer for this long is cut off: what waits for it is memory. As long as a provider may be silent.
 pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Deepest nesting of a JSON body. Recorded requests stay under 20.

@@ -218,6 +218,15 @@ def test_sdks_ask_once_and_raise_at_once(node):
         assert len(asked) == 1 and time.monotonic() - start < 1, kind
 
 
+@pytest.mark.parametrize("header,status", [("authorization: Bearer sk-wrong-00000001", 401), ("content-encoding: gzip", 415), ("x-tollgate-tags: bad", 400)])
+def test_a_refusal_reaches_who_sends_all_before_it_reads(node, header, status):
+    size = 16 << 20
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n{header}\r\nx-api-key: {APP}\r\ncontent-length: {size}\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", node.port), timeout=20) as line:
+        line.sendall(head.encode() + b" " * size)
+        assert line.recv(1000).startswith(f"HTTP/1.1 {status} ".encode())
+
+
 def test_arbitrary_bytes(node):
     """Bodies that are almost right: never a fault of the gateway, whatever comes."""
     chance = random.Random(7)

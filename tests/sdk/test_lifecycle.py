@@ -172,6 +172,33 @@ def test_a_node_that_is_told_to_stop_lets_what_runs_end(stopping):
     assert stopping.process.wait(10) == 0
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_slow_reader_gets_all_of_an_answer_from_a_node_that_stops(stopping, stream):
+    if stream:
+        path, body = "chat/completions", {"messages": HELLO, "max_tokens": 50_000, "stream": True, "x_sim": {"output": "max"}}
+    else:
+        path, body = "embeddings", {"input": ["x"] * 150, "encoding_format": "float", "dimensions": 4096}
+    payload = json.dumps(dict(body, model="plain/sim")).encode()
+    with socket.socket() as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+        line.connect(("127.0.0.1", stopping.port))
+        line.settimeout(20)
+        line.sendall(f"POST /v1/{path} HTTP/1.0\r\nauthorization: Bearer {APP}\r\ncontent-length: {len(payload)}\r\n\r\n".encode() + payload)
+        got = bytearray(line.recv(65536))
+        wait_until(lambda: stream or stopping.records())
+        stopping.process.send_signal(signal.SIGTERM)
+        while piece := line.recv(262_144):
+            got += piece
+            time.sleep(0.05)
+    head, _, answer = bytes(got).partition(b"\r\n\r\n")
+    assert len(answer) > 8_000_000, "more than lies in buffers"
+    if stream:
+        assert answer.endswith(b"data: [DONE]\n\n")
+    else:
+        assert f"content-length: {len(answer)}".encode() in head.lower()
+    assert stopping.process.wait(10) == 0
+
+
 def test_nothing_runs_and_the_node_ends_at_once(stopping):
     with httpx.Client() as client:
         client.get(f"{stopping.url}/livez")  # an idle connection does not keep it

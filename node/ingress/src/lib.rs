@@ -142,14 +142,14 @@ pub(crate) async fn answer(app: App, mut router: Router, doors: Doors, request: 
         return calls::handle(app, endpoint, request).await;
     }
     match router.call(request.map(axum::body::Body::new)).await {
-        Ok(response) => response.map(Body::Axum),
+        Ok(response) => response.map(Body::axum),
         Err(never) => match never {},
     }
 }
 
 /// An empty answer with a status, for what cannot happen but must be answered.
 pub(crate) fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::Whole(None));
+    let mut response = Response::new(Body::whole(bytes::Bytes::new()));
     *response.status_mut() = status;
     response
 }
