@@ -48,8 +48,8 @@ pub struct Incoming {
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
     pub started: Instant,
-    /// Bounded a node; given back when the record is durable.
-    pub place: OwnedSemaphorePermit,
+    /// Bounded a node; given back when the record is durable and the answer is handed over.
+    pub place: Arc<OwnedSemaphorePermit>,
 }
 
 /// What the caller gets.
@@ -106,6 +106,8 @@ pub(crate) struct Way {
     pub deadline: Instant,
     /// Time spent waiting for providers, which is not ours.
     pub upstream_time: Duration,
+    /// Attempts begun.
+    pub tried: usize,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -143,6 +145,7 @@ impl Way {
             tally: Tally::default(),
             deadline,
             upstream_time: Duration::ZERO,
+            tried: 0,
             slot,
             turn: 0,
             end: None,
@@ -353,6 +356,7 @@ impl Way {
         let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, candidate, output_limit: plan.output_limit };
         let started = Instant::now();
         self.reactor.handles.attempts.increment(1);
+        self.tried += 1;
         let sent = tokio::select! {
             biased;
             sent = tokio::time::timeout_at(self.deadline.into(), self.reactor.wire.send(attempt::request(&out))) => sent,
@@ -472,7 +476,9 @@ impl Way {
         let recorded = if nothing_sent {
             self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::Unreachable }).await
         } else {
-            self.record(ask, plan, Outcome::Failed, None).await
+            let given_up = self.tally.attempts.last().is_some_and(|attempt| attempt.end == AttemptEnd::Cancelled);
+            let outcome = if given_up { Outcome::Aborted } else { Outcome::Failed };
+            self.record(ask, plan, outcome, None).await
         };
         match (recorded, end) {
             (false, _) => self.say(&Fault::record_pending(&self.incoming.id.to_string())),
@@ -631,7 +637,7 @@ fn wire_fault(fault: &WireFault, provider: &str) -> Fault {
         Stage::FirstByte | Stage::Silence => (StatusCode::GATEWAY_TIMEOUT, "upstream_timeout"),
         Stage::Connect | Stage::Tls => (StatusCode::BAD_GATEWAY, "upstream_unreachable"),
         Stage::Refused => (StatusCode::BAD_GATEWAY, "upstream_url_refused"),
-        Stage::Write | Stage::Body | Stage::Protocol => (StatusCode::BAD_GATEWAY, "upstream_broke_off"),
+        Stage::Write | Stage::Closed | Stage::Body | Stage::Protocol => (StatusCode::BAD_GATEWAY, "upstream_broke_off"),
     };
     Fault::upstream(status, code, format!("the provider {provider} could not be asked: {}", stage_words(fault.stage)))
 }
@@ -643,6 +649,7 @@ fn stage_words(stage: crate::ports::Stage) -> &'static str {
         Stage::Tls => "no TLS session",
         Stage::Write => "the request could not be written",
         Stage::FirstByte => "no answer in time",
+        Stage::Closed => "it closed the connection without an answer",
         Stage::Silence => "it fell silent",
         Stage::Body => "the answer broke off",
         Stage::Protocol => "what came was no HTTP answer",

@@ -89,6 +89,8 @@ pub enum Stage {
     Write,
     /// Waiting for the head of the answer.
     FirstByte,
+    /// The connection closed before the head of the answer.
+    Closed,
     /// Waiting for the next piece of the body.
     Silence,
     /// The body broke off or could not be decoded.

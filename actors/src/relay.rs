@@ -39,6 +39,8 @@ enum Break {
     Deadline,
     /// The caller left, and the policy is to cancel.
     Cancelled,
+    /// The caller stayed and did not read, until the whole call's deadline had passed.
+    Unread,
     /// The node is stopping, and the time for what ran is over.
     Stopping,
 }
@@ -156,14 +158,14 @@ fn verdict(collected: &Collected, first_byte: Duration) -> upstream::Outcome {
     match collected {
         Ok(_) => upstream::Outcome::Answered(first_byte),
         Err((_, Break::Wire(_) | Break::Deadline)) => upstream::Outcome::Failed,
-        Err((_, Break::TooLarge | Break::Cancelled | Break::Stopping)) => upstream::Outcome::Neutral,
+        Err((_, Break::TooLarge | Break::Cancelled | Break::Unread | Break::Stopping)) => upstream::Outcome::Neutral,
     }
 }
 
 fn outcome_of(stop: Option<&Break>) -> Outcome {
     match stop {
         None => Outcome::Ok,
-        Some(Break::Cancelled | Break::Stopping) => Outcome::Aborted,
+        Some(Break::Cancelled | Break::Unread | Break::Stopping) => Outcome::Aborted,
         Some(_) => Outcome::Failed,
     }
 }
@@ -173,7 +175,7 @@ fn note(way: &mut Way, plan: &Plan, reached: &Reached, metered: &Metered, stop: 
     let bill = charge::bill(plan, way.request(), &reached.candidate, way.incoming.body.len(), metered);
     let end = match stop {
         None => AttemptEnd::Ok,
-        Some(Break::Cancelled | Break::Stopping) => AttemptEnd::Cancelled,
+        Some(Break::Cancelled | Break::Unread | Break::Stopping) => AttemptEnd::Cancelled,
         Some(Break::Deadline) => AttemptEnd::TimedOut,
         Some(Break::TooLarge) => AttemptEnd::Cut,
         Some(Break::Wire(fault)) if attempt::timed_out(fault) => AttemptEnd::TimedOut,
@@ -194,7 +196,7 @@ fn broken(stop: &Break, provider: &str) -> Fault {
             "upstream_answer_too_large",
             format!("the answer of {provider} is larger than {} bytes", limits::ANSWER_BYTES_MAX),
         ),
-        Break::Cancelled => {
+        Break::Cancelled | Break::Unread => {
             Fault::upstream(StatusCode::from_u16(499).unwrap_or(StatusCode::REQUEST_TIMEOUT), "client_closed_request", "the caller left")
         }
         Break::Stopping => Fault::gateway_busy("this node is stopping, and the answer was cut"),
@@ -253,7 +255,7 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     };
     let stop = relay.run(&mut *reached.answer.body, cancels).await;
     let Relay { reader, mut out, end, head, early, sent_events, .. } = relay;
-    let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled));
+    let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled | Break::Unread));
     let failed = reader.failed().cloned();
     let _ = reached.upstream.cast(upstream::Message::Outcome(match &stop {
         Some(Break::Wire(_) | Break::Deadline) => upstream::Outcome::Failed,
@@ -293,17 +295,40 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
         out = open(way, plan, head, early).await;
     }
     let out = out?;
-    match fault {
-        Some(fault) => drop(out.send(fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)).await),
-        None => {
-            for piece in end {
-                if out.send(piece).await.is_err() {
-                    return None; // the caller has left
-                }
-            }
+    let end = match fault {
+        Some(fault) => vec![fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)],
+        None => end,
+    };
+    for piece in end {
+        if !matches!(give(way, &out, piece).await, Given::Taken) {
+            return None; // the caller has left, or does not read: the record is durable
         }
     }
     None
+}
+
+/// What became of a piece that was handed to the caller.
+enum Given {
+    Taken,
+    /// The caller has left.
+    Gone,
+    /// It does not read: the call is not kept for it.
+    Stuck(Break),
+}
+
+/// Hands a piece to the caller. One that does not read holds the call no longer than its deadline, and not while the node ends.
+async fn give(way: &Way, out: &mpsc::Sender<Bytes>, piece: Bytes) -> Given {
+    let piece = match out.try_send(piece) {
+        Ok(()) => return Given::Taken,
+        Err(mpsc::error::TrySendError::Closed(_)) => return Given::Gone,
+        Err(mpsc::error::TrySendError::Full(piece)) => piece,
+    };
+    tokio::select! {
+        biased;
+        sent = out.send(piece) => if sent.is_ok() { Given::Taken } else { Given::Gone },
+        () = tokio::time::sleep_until(way.deadline.into()) => Given::Stuck(Break::Unread),
+        () = way.reactor.core.cut() => Given::Stuck(Break::Stopping),
+    }
 }
 
 /// A stream that ended by itself before its end, without an error of its own.
@@ -326,7 +351,9 @@ async fn open(way: &mut Way, plan: &Plan, head: Option<(StatusCode, HeaderMap)>,
     let (out, pieces) = mpsc::channel(limits::ANSWER_QUEUE_MAX);
     way.send(plan, status, headers, ReplyBody::Stream(pieces));
     for piece in early {
-        out.send(piece).await.ok()?;
+        if !matches!(give(way, &out, piece).await, Given::Taken) {
+            return None;
+        }
     }
     Some(out)
 }
@@ -353,7 +380,9 @@ impl Relay<'_> {
                 () = async { match &out { Some(out) => out.closed().await, None => std::future::pending().await } }, if cancels && !left => return Some(Break::Cancelled),
                 () = cut.as_mut() => return Some(Break::Stopping),
                 () = pause.as_mut() => {
-                    self.keep_alive().await;
+                    if let Some(stop) = self.keep_alive().await {
+                        return Some(stop);
+                    }
                     pause.as_mut().reset((self.last_sent + limits::KEEP_ALIVE_EVERY).into());
                     self.way.upstream_time += began.elapsed();
                     continue;
@@ -401,7 +430,7 @@ impl Relay<'_> {
             return Some(Break::TooLarge);
         }
         if self.reader.started() || !self.end.is_empty() || self.early.len() > limits::ANSWER_QUEUE_MAX {
-            self.flush().await;
+            return self.flush().await;
         }
         None
     }
@@ -412,10 +441,10 @@ impl Relay<'_> {
         self.plan.ceiling.tokens > 0 && self.reader.output_bytes() / BYTES_A_TOKEN_MAX > self.plan.output_tokens
     }
 
-    /// Sends what waits, with the head before it if that is not out yet.
-    async fn flush(&mut self) {
+    /// Sends what waits, with the head before it if that is not out yet. Some: the caller does not read.
+    async fn flush(&mut self) -> Option<Break> {
         if self.early.is_empty() {
-            return;
+            return None;
         }
         let early = std::mem::take(&mut self.early);
         self.sent_events += early.len() as u64;
@@ -428,22 +457,27 @@ impl Relay<'_> {
             }
             Some(out) => {
                 for piece in early {
-                    if out.send(piece).await.is_err() {
-                        self.gone = true;
-                        return;
+                    match give(self.way, out, piece).await {
+                        Given::Taken => {}
+                        Given::Gone => {
+                            self.gone = true;
+                            break;
+                        }
+                        Given::Stuck(stop) => return Some(stop),
                     }
                 }
             }
         }
+        None
     }
 
     /// A comment in our own gaps, so that no proxy on the way closes a silent stream.
-    async fn keep_alive(&mut self) {
+    async fn keep_alive(&mut self) -> Option<Break> {
         if self.last_sent.elapsed() < limits::KEEP_ALIVE_EVERY || self.gone {
-            return;
+            return None;
         }
         self.early.push(Bytes::from_static(keep_alive(self.way.request().endpoint)));
-        self.flush().await;
+        self.flush().await
     }
 
     fn caller_left(&self) -> bool {
@@ -500,7 +534,13 @@ pub(crate) fn own_headers(way: &Way, plan: Option<&Plan>, headers: &mut HeaderMa
         put(headers, "request-id", &call);
     }
     put(headers, "x-tollgate-model", &way.request().model);
-    headers.insert("x-tollgate-attempts", HeaderValue::from(way.tally.attempts.len().max(usize::from(plan.is_some()))));
+    headers.insert("x-tollgate-attempts", HeaderValue::from(way.tried));
+    if let (Some(candidate), false) = (way.tally.candidates.last(), headers.contains_key("x-tollgate-provider")) {
+        put(headers, "x-tollgate-provider", &candidate.provider.name);
+        if let Some(id) = way.tally.attempts.last().and_then(|attempt| attempt.upstream_id.as_deref()) {
+            put(headers, "x-tollgate-upstream-id", id);
+        }
+    }
     headers.insert("x-tollgate-overhead-us", HeaderValue::from(way.overhead().as_micros() as u64));
     put(headers, "x-tollgate-policy", &events::Position::new(way.incoming.policy.view.position).to_string());
     if let Some((_, tokens)) = plan.and_then(|plan| plan.output_limit) {

@@ -250,7 +250,10 @@ mod tests {
     #[test]
     fn words_are_words_and_errors_show_no_text() {
         let text = |value: &str| Node::Text(Text { value: value.into(), filled: false, unset: false });
-        assert!(read("[y, no, on, true]", &vars).is_ok_and(|node| node == Node::List(vec![text("y"), text("no"), text("on"), Node::Bool(true)])));
+        assert!(
+            read("[y, no, on, true]", &vars)
+                .is_ok_and(|node| node == Node::List(vec![text("y"), text("no"), text("on"), Node::Bool(true)]))
+        );
         let problems = read("keys:\n  - secret: hidden-value\n   bad: [\n", &vars).err().unwrap();
         assert!(problems[0].message.contains("line") && !problems[0].message.contains("hidden-value"), "{problems:?}");
     }

@@ -10,10 +10,19 @@ pub const ANSWER_BYTES_MAX: usize = 96 << 20;
 pub const HEAD_BYTES_MAX: usize = 64 << 10;
 /// Most headers of a request.
 pub const HEADERS_MAX: usize = 100;
+/// A head up to this many bytes is still read, so that what is over [`HEAD_BYTES_MAX`] is refused in words; beyond it by a bare 431.
+pub const HEAD_BYTES_READ_MAX: usize = 96 << 10;
+/// See [`HEAD_BYTES_READ_MAX`].
+pub const HEADERS_READ_MAX: usize = 200;
 /// A request head must be there after this long, or the connection is closed (slow-loris).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A request body must be there after this long.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
+/// What is left of a refused request's body is read and dropped for this long: a connection that is closed while its caller still sends
+/// may take the refusal with it.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// A caller that takes nothing of its answer for this long is cut off: what waits for it is memory. As long as a provider may be silent.
+pub const UNREAD_TIMEOUT: Duration = Duration::from_secs(120);
 /// Deepest nesting of a JSON body. Recorded requests stay under 20.
 pub const JSON_DEPTH_MAX: usize = 128;
 /// Longest single frame of a stream, in bytes: an image in base64 as one event.

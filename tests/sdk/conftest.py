@@ -14,12 +14,24 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BINARY = Path(os.environ.get("TOLLGATE_BINARY", ROOT / "target/debug/tollgate"))
 ADMIN = "test-admin-token"
+APP = "sk-app-0000000001"
+HELLO = [{"role": "user", "content": "Hello!"}]
 
 
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
+
+
+def wait_until(is_so, seconds=20):
+    """What `is_so` gives once it is true."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if found := is_so():
+            return found
+        time.sleep(0.02)
+    raise AssertionError(f"not so after {seconds} s")
 
 
 def wait_for(url, process):
@@ -47,6 +59,9 @@ class Sim:
     def clear(self):
         httpx.delete(f"{self.url}/stats")
 
+    def set(self, **wishes):
+        assert httpx.put(f"{self.url}/settings", json=wishes).status_code == 200
+
     def requests(self, limit=1):
         return httpx.get(f"{self.url}/requests", params={"limit": limit}).json()
 
@@ -71,6 +86,7 @@ class Node:
         environment = dict(os.environ, TOLLGATE_ADMIN_TOKEN=ADMIN, RUST_LOG="warn", **self.env)
         command = [BINARY, "serve", "-f", self.file, "--listen", f"127.0.0.1:{self.port}", "--data", self.folder / "data", *self.flags]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        self.read, self.known = 0, {}
         wait_for(f"{self.url}/readyz", self.process)
 
     def kill(self):
@@ -96,6 +112,31 @@ class Node:
                 return found
             found += lines
             start = int(lines[-1]["id"].split(":")[1]) + 1
+
+    def last(self):
+        """How many events there are: where those to come begin."""
+        return len(self.events())
+
+    def records(self, since=0):
+        """What closed each call, by call id: kind and data. No call has two."""
+        found = {}
+        for event in self.events(since):
+            kind = event["type"].split(".")[2]
+            if event["subject"].startswith("call_") and kind in ("finished", "released", "orphaned"):
+                assert event["subject"] not in found, event["subject"]
+                found[event["subject"]] = (kind, event["data"])
+        return found
+
+    def record(self, call):
+        """The record of a finished call; waits for it, for a caller that left sees no end."""
+
+        def look():
+            new = self.events(self.read)
+            self.read += len(new)
+            self.known |= {event["subject"]: event for event in new if event["type"] == "tollgate.call.finished.v1"}
+            return self.known.get(call)
+
+        return wait_until(look)["data"]
 
     def budgets(self, key):
         return httpx.get(f"{self.url}/v1/budget", headers={"authorization": f"Bearer {key}"}).json()["data"]
@@ -123,7 +164,7 @@ def base_config(sim):
         "tenants": [{"name": "acme", "budgets": [{"limit": "1000 USD", "every": "month"}]}],
         "scopes": [{"name": "team", "kind": "team", "parent": "acme", "budgets": [{"limit": "100 USD", "every": "day", "alert_at": ["0.8"]}]}],
         "keys": [
-            {"name": "app", "scope": "team", "secret": "sk-app-0000000001"},
+            {"name": "app", "scope": "team", "secret": APP},
             {"name": "narrow", "scope": "team", "secret": "sk-narrow-000001", "models": ["claude"]},
             {"name": "slow", "scope": "team", "secret": "sk-slow-00000001", "rpm_limit": 2},
             {"name": "poor", "scope": "team", "secret": "sk-poor-00000001", "budgets": [{"limit": "0.000001 USD", "every": "day"}]},

@@ -9,10 +9,7 @@ use crate::{
 use events::{codec, limits::ENTRY_BYTES_MAX};
 use futures_util::{Stream, StreamExt, stream};
 use journal::log::{LogBackend, LogReader};
-use openraft::{
-    EntryPayload, LogState, OptionalSend, RaftLogReader,
-    storage::RaftLogStorage,
-};
+use openraft::{EntryPayload, LogState, OptionalSend, RaftLogReader, storage::RaftLogStorage};
 use parking_lot::Mutex;
 use std::{
     fmt::Debug,
@@ -281,7 +278,10 @@ impl Reader {
         let wanted = from..to;
         match entries.iter().map(|entry| entry.log_id.index).eq(wanted) {
             true => Ok(()),
-            false => Err(damage(format!("entries {from}..{to} are asked for and {:?} are there", entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>()))),
+            false => Err(damage(format!(
+                "entries {from}..{to} are asked for and {:?} are there",
+                entries.iter().map(|entry| entry.log_id.index).collect::<Vec<_>>()
+            ))),
         }
     }
 }

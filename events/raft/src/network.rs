@@ -42,7 +42,11 @@ impl RaftNetworkV2<TypeConfig> for Nobody {
     }
 
     /// Not left to the default, which grants.
-    async fn pre_vote(&mut self, _rpc: VoteRequest<TypeConfig>, _option: RPCOption) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
+    async fn pre_vote(
+        &mut self,
+        _rpc: VoteRequest<TypeConfig>,
+        _option: RPCOption,
+    ) -> Result<VoteResponse<TypeConfig>, RPCError<TypeConfig>> {
         Err(RPCError::Unreachable(unreachable()))
     }
 

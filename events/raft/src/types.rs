@@ -91,7 +91,9 @@ impl From<Vec<Plain>> for Answer {
     fn from(plain: Vec<Plain>) -> Answer {
         let outcome = |plain| match plain {
             // a byte of a later build reads as a conflict: it was not taken, and is asked again
-            Plain::Done(bytes) => GroupOutcome::Done(bytes.into_iter().map(|byte| Outcome::from_byte(byte).unwrap_or(Outcome::Conflict)).collect()),
+            Plain::Done(bytes) => {
+                GroupOutcome::Done(bytes.into_iter().map(|byte| Outcome::from_byte(byte).unwrap_or(Outcome::Conflict)).collect())
+            }
             Plain::Late => GroupOutcome::Late,
             Plain::Fenced => GroupOutcome::Fenced,
             Plain::Gap(expected) => GroupOutcome::Gap { expected },

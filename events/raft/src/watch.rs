@@ -41,7 +41,9 @@ impl DiskWatch {
     /// Asks the disk.
     pub fn look(&self, disk: &dyn Disk) {
         match disk.free_space() {
-            Ok(free) if self.seen(free) && self.is_low() => tracing::error!(free_bytes = free, "the disk is nearly full: no new calls are admitted"),
+            Ok(free) if self.seen(free) && self.is_low() => {
+                tracing::error!(free_bytes = free, "the disk is nearly full: no new calls are admitted")
+            }
             Ok(_) => {}
             // not knowing stops nothing: a full disk shows itself at the next write
             Err(error) => tracing::warn!(%error, "the free space cannot be read"),

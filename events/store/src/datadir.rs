@@ -28,7 +28,9 @@ pub struct DataDir {
 pub enum DataDirFault {
     #[error("the data directory is in use by another process")]
     Locked,
-    #[error("the data directory was written by a newer build (layout {found}, this build knows {VERSION}): start that build, or restore a backup")]
+    #[error(
+        "the data directory was written by a newer build (layout {found}, this build knows {VERSION}): start that build, or restore a backup"
+    )]
     Newer { found: u32 },
     #[error("this is not a data directory of Tollgate: {0}")]
     NotOurs(String),
@@ -88,7 +90,8 @@ fn stamp(root: &dyn Disk) -> Result<Option<[u8; 16]>, DataDirFault> {
     let strange = || DataDirFault::NotOurs(format!("its file {STAMP} cannot be read"));
     let text = String::from_utf8(bytes).map_err(|_| strange())?;
     let mut lines = text.lines();
-    let found: u32 = lines.next().and_then(|line| line.strip_prefix("tollgate-data ")).and_then(|version| version.parse().ok()).ok_or_else(strange)?;
+    let found: u32 =
+        lines.next().and_then(|line| line.strip_prefix("tollgate-data ")).and_then(|version| version.parse().ok()).ok_or_else(strange)?;
     if found > VERSION {
         return Err(DataDirFault::Newer { found });
     }

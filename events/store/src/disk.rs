@@ -55,7 +55,10 @@ impl Disk for RealDisk {
         for entry in fs::read_dir(&self.folder)? {
             let entry = entry?;
             if entry.file_type()?.is_file() {
-                let name = entry.file_name().into_string().map_err(|name| io::Error::other(format!("a file with a strange name: {}", name.display())))?;
+                let name = entry
+                    .file_name()
+                    .into_string()
+                    .map_err(|name| io::Error::other(format!("a file with a strange name: {}", name.display())))?;
                 names.push(name);
             }
         }
@@ -84,7 +87,9 @@ impl Disk for RealDisk {
         let file = self.named(name, opened)?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(RealLock { _file: file })),
-            Err(TryLockError::WouldBlock) => Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is locked", self.path(name).display()))),
+            Err(TryLockError::WouldBlock) => {
+                Err(io::Error::new(io::ErrorKind::WouldBlock, format!("{} is locked", self.path(name).display())))
+            }
             Err(TryLockError::Error(error)) => self.named(name, Err(error)),
         }
     }

@@ -67,7 +67,11 @@ impl Stored {
         state.books.n = self.meta.n;
         state.loaded();
         let digests = state.digests();
-        if digests == self.meta.digests { Ok(state) } else { Err(Undecodable(format!("the rows' digests are {digests:?}, not {:?}", self.meta.digests))) }
+        if digests == self.meta.digests {
+            Ok(state)
+        } else {
+            Err(Undecodable(format!("the rows' digests are {digests:?}, not {:?}", self.meta.digests)))
+        }
     }
 }
 
@@ -106,7 +110,9 @@ impl From<StoreFault> for io::Error {
 fn engine(error: impl Into<redb::Error>) -> StoreFault {
     match error.into() {
         redb::Error::Corrupted(what) => StoreFault::damaged(what),
-        redb::Error::Io(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => StoreFault::damaged(error.to_string()),
+        redb::Error::Io(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData) => {
+            StoreFault::damaged(error.to_string())
+        }
         redb::Error::Io(error) => StoreFault::Io(error),
         other => StoreFault::Engine(other.to_string()),
     }
@@ -273,7 +279,9 @@ impl StateStore {
                 let (key, value) = row.map_err(engine)?;
                 match (key.value().split_first(), opened(key.value(), value.value())) {
                     (Some((table, row)), Some(value)) => stored.rows.push((*table, row.to_vec(), value.to_vec())),
-                    (Some((table, row)), None) => damages.push(damage(format!("row of table {table} with key {}: the checksum is wrong", hex(row)))),
+                    (Some((table, row)), None) => {
+                        damages.push(damage(format!("row of table {table} with key {}: the checksum is wrong", hex(row))))
+                    }
                     (None, _) => damages.push(damage("a row without a key")),
                 }
             }

@@ -89,7 +89,9 @@ impl Core {
     /// The leaves do not follow, differ from what history has, or the disk fails.
     pub fn take(&mut self, mut batch: Batch, now: Duration) -> Result<Option<Meta>, StoreFault> {
         let first = batch.meta.n.checked_sub(batch.leaves.len() as u64).filter(|first| *first == self.frontier.size());
-        let first = first.ok_or_else(|| damaged(format!("{} events up to {} where {} is next", batch.leaves.len(), batch.meta.n, self.frontier.size())))?;
+        let first = first.ok_or_else(|| {
+            damaged(format!("{} events up to {} where {} is next", batch.leaves.len(), batch.meta.n, self.frontier.size()))
+        })?;
         for hash in self.history.accept(first, &batch.leaves)? {
             self.frontier.append(hash);
         }
@@ -156,7 +158,9 @@ impl Core {
 
 fn frontier_of(stored: Option<&Meta>) -> Result<Frontier, StoreFault> {
     let Some(meta) = stored.filter(|meta| meta.n > 0) else { return Ok(Frontier::default()) };
-    Frontier::decode(&meta.frontier).filter(|frontier| frontier.size() == meta.n).ok_or_else(|| damaged(format!("the state's tree is not one over {} events", meta.n)))
+    Frontier::decode(&meta.frontier)
+        .filter(|frontier| frontier.size() == meta.n)
+        .ok_or_else(|| damaged(format!("the state's tree is not one over {} events", meta.n)))
 }
 
 /// Called once, from the writer's thread.

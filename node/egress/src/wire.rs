@@ -231,7 +231,7 @@ fn broken(gauge: &Gauge, error: &hyper::Error) -> WireFault {
     } else if gauge.unwritten() {
         Stage::Write
     } else {
-        Stage::FirstByte
+        Stage::Closed
     };
     WireFault { stage, sent: gauge.verdict(), message: chain(error) }
 }

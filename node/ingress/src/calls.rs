@@ -10,6 +10,7 @@ use bytes::{Bytes, BytesMut};
 use dialects::{Dialect, Endpoint, ErrorKind, Request as Read, read_request};
 use events::{CallId, limits};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 use hyper::body::Incoming as Wire;
 use std::{
@@ -21,18 +22,30 @@ use std::{
 pub(crate) async fn handle(app: App, endpoint: Endpoint, request: Request<Wire>) -> Response<Body> {
     let started = Instant::now();
     let id = app.new_call_id();
-    let (parts, body) = request.into_parts();
-    match take(&app, endpoint, id, started, parts, body).await {
-        Ok(incoming) => match call::start(app.reactor.clone(), incoming).await {
-            Ok(reply) => respond(reply),
-            Err(_) => refuse(endpoint.dialect(), &id.to_string(), &internal()),
-        },
-        Err(fault) => refuse(endpoint.dialect(), &id.to_string(), &fault),
+    let (parts, mut body) = request.into_parts();
+    match take(&app, endpoint, id, started, parts, &mut body).await {
+        Ok(incoming) => {
+            let place = incoming.place.clone();
+            match call::start(app.reactor.clone(), incoming).await {
+                Ok(reply) => respond(reply).map(|body| body.keeping(place)),
+                Err(_) => refuse(endpoint.dialect(), &id.to_string(), &internal()),
+            }
+        }
+        Err(fault) => {
+            if !body.is_end_stream() {
+                tokio::spawn(tokio::time::timeout(limits::LINGER, drop_rest(body)));
+            }
+            refuse(endpoint.dialect(), &id.to_string(), &fault)
+        }
     }
 }
 
+async fn drop_rest(mut body: Wire) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
 /// Everything before the call's own task: nothing is held yet.
-async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts: Parts, body: Wire) -> Result<Incoming, Fault> {
+async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts: Parts, body: &mut Wire) -> Result<Incoming, Fault> {
     let (principal, policy) = principal(app, &parts.headers).map_err(|refusal| key_fault(&refusal))?;
     if app.draining() {
         return Err(Fault::gateway_busy("this node is stopping"));
@@ -53,7 +66,7 @@ async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts
         tags: Arc::new(tags),
         timeout,
         started,
-        place,
+        place: Arc::new(place),
     })
 }
 
@@ -68,7 +81,7 @@ fn check(request: &Read) -> Result<(), Fault> {
     Ok(())
 }
 
-async fn read_body(headers: &HeaderMap, body: Wire) -> Result<Bytes, Fault> {
+async fn read_body(headers: &HeaderMap, body: &mut Wire) -> Result<Bytes, Fault> {
     if let Some(encoding) = headers.get(header::CONTENT_ENCODING).filter(|encoding| encoding.as_bytes() != b"identity") {
         let message =
             format!("a compressed request body ({}) is not taken; send it as it is", String::from_utf8_lossy(encoding.as_bytes()));
@@ -98,7 +111,7 @@ async fn read_body(headers: &HeaderMap, body: Wire) -> Result<Bytes, Fault> {
 }
 
 /// One piece, the common case, is not copied.
-async fn collect(mut body: Wire) -> Result<Bytes, Fault> {
+async fn collect(body: &mut Wire) -> Result<Bytes, Fault> {
     let mut first: Option<Bytes> = None;
     let mut all: Option<BytesMut> = None;
     let mut size = 0;
@@ -126,6 +139,15 @@ async fn collect(mut body: Wire) -> Result<Bytes, Fault> {
 fn too_large() -> Fault {
     let message = format!("the request body is larger than {} bytes", limits::BODY_BYTES_MAX);
     Fault::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge, "request_too_large", Side::Policy, message)
+}
+
+/// More headers, or more bytes of them, than a request may have.
+pub(crate) fn head_too_large(app: &App, path: &str, headers: &HeaderMap) -> Response<Body> {
+    let message =
+        format!("the request has more than {} headers, or more than {} bytes of them", limits::HEADERS_MAX, limits::HEAD_BYTES_MAX);
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let fault = Fault::new(status, ErrorKind::InvalidRequest, "headers_too_large", Side::Policy, message);
+    refuse(guess_dialect(path, headers), &app.new_call_id().to_string(), &fault)
 }
 
 fn bad_request(code: &'static str, message: &str) -> Fault {
@@ -179,8 +201,8 @@ pub(crate) fn key_fault(refusal: &KeyRefusal) -> Fault {
 
 fn respond(reply: Reply) -> Response<Body> {
     let body = match reply.body {
-        ReplyBody::Whole(bytes) => Body::Whole(Some(bytes)),
-        ReplyBody::Stream(pieces) => Body::Stream(pieces),
+        ReplyBody::Whole(bytes) => Body::whole(bytes),
+        ReplyBody::Stream(pieces) => Body::stream(pieces),
     };
     let mut response = Response::new(body);
     *response.status_mut() = reply.status;
@@ -198,10 +220,16 @@ pub(crate) fn refuse(dialect: Dialect, request_id: &str, fault: &Fault) -> Respo
         }
         response.headers_mut().insert("x-request-id", id);
     }
-    if matches!(fault.status, StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT | StatusCode::UNSUPPORTED_MEDIA_TYPE) {
+    if matches!(
+        fault.status,
+        StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
+    ) {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close")); // its body is not read to the end
     }
-    *response.body_mut() = Body::Whole(Some(fault.body(dialect, request_id)));
+    *response.body_mut() = Body::whole(fault.body(dialect, request_id));
     response
 }
 

@@ -19,7 +19,7 @@ use actors::{
 use axum::{Router, routing};
 use cluster_config::{KeyState, Principal};
 use dialects::Dialect;
-use events::{CallId, key::KeyHash};
+use events::{CallId, key::KeyHash, limits};
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -121,9 +121,20 @@ pub(crate) fn guess_dialect(path: &str, headers: &HeaderMap) -> Dialect {
     if path.contains("/messages") || headers.contains_key("anthropic-version") { Dialect::Anthropic } else { Dialect::OpenAi }
 }
 
+/// Whether a head is within the bounds. What is far over them was refused before it was read whole.
+fn head_fits<B>(request: &Request<B>) -> bool {
+    const MARKS: usize = ": \r\n".len();
+    let headers = request.headers();
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + MARKS).sum();
+    headers.len() <= limits::HEADERS_MAX && bytes + request.uri().path().len() <= limits::HEAD_BYTES_MAX
+}
+
 /// One request, whatever it is.
 pub(crate) async fn answer(app: App, mut router: Router, doors: Doors, request: Request<hyper::body::Incoming>) -> Response<Body> {
     use tower_service::Service as _;
+    if !head_fits(&request) {
+        return calls::head_too_large(&app, request.uri().path(), request.headers());
+    }
     if doors != Doors::Admin
         && request.method() == Method::POST
         && let Some(endpoint) = dialects::Endpoint::from_path(request.uri().path())
@@ -131,14 +142,14 @@ pub(crate) async fn answer(app: App, mut router: Router, doors: Doors, request: 
         return calls::handle(app, endpoint, request).await;
     }
     match router.call(request.map(axum::body::Body::new)).await {
-        Ok(response) => response.map(Body::Axum),
+        Ok(response) => response.map(Body::axum),
         Err(never) => match never {},
     }
 }
 
 /// An empty answer with a status, for what cannot happen but must be answered.
 pub(crate) fn bare(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::Whole(None));
+    let mut response = Response::new(Body::whole(bytes::Bytes::new()));
     *response.status_mut() = status;
     response
 }

@@ -48,7 +48,10 @@ fn one(model: &Listing, dialect: Dialect) -> Value {
     match dialect {
         Dialect::OpenAi => json!({"id": model.name, "object": "model", "created": 0, "owned_by": model.provider}),
         Dialect::Anthropic => {
-            json!({"type": "model", "id": model.name, "display_name": model.name, "created_at": Timestamp(0).to_string()})
+            json!({
+                "type": "model", "id": model.name, "display_name": model.name, "created_at": Timestamp(0).to_string(), "lifecycle": "active",
+                "max_input_tokens": model.bounds.context_tokens, "max_tokens": model.bounds.max_output_tokens,
+            })
         }
     }
 }

@@ -28,9 +28,21 @@ pub async fn serve(listener: TcpListener, app: App, doors: Doors, mut closing: w
             }
         };
         let _ = stream.set_nodelay(true); // only slower without
+        cut_off_unread(&stream);
         tokio::spawn(connection(stream, app.clone(), routes.clone(), doors, closing.clone()));
     }
 }
+
+/// The kernel closes a connection whose other end takes nothing: no task of ours waits for that.
+#[cfg(target_os = "linux")]
+fn cut_off_unread(stream: &tokio::net::TcpStream) {
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(limits::UNREAD_TIMEOUT)) {
+        tracing::debug!(%error, "a connection has no bound for what is not read");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cut_off_unread(_: &tokio::net::TcpStream) {}
 
 async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Router, doors: Doors, mut closing: watch::Receiver<bool>) {
     let service = service_fn(move |request| {
@@ -41,8 +53,8 @@ async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Route
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEAD_TIMEOUT)
-        .max_headers(limits::HEADERS_MAX)
-        .max_buf_size(limits::HEAD_BYTES_MAX);
+        .max_headers(limits::HEADERS_READ_MAX)
+        .max_buf_size(limits::HEAD_BYTES_READ_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let served = tokio::select! {

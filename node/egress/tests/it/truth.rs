@@ -41,7 +41,7 @@ async fn a_connection_that_ends_after_it_took_the_request() {
     })
     .await;
     let fault = fault(&egress(), request(&server.url(), "{}")).await;
-    assert_eq!((fault.stage, fault.sent), (Stage::FirstByte, Sent::Maybe), "{fault}");
+    assert_eq!((fault.stage, fault.sent), (Stage::Closed, Sent::Maybe), "{fault}");
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn a_kept_connection_that_took_the_request_is_not_tried_again() {
     let egress = egress();
     assert_eq!(post(&egress, &server.url()).await, "hi");
     let fault = fault(&egress, request(&server.url(), "{}")).await;
-    assert_eq!((fault.stage, fault.sent), (Stage::FirstByte, Sent::Maybe), "{fault}");
+    assert_eq!((fault.stage, fault.sent), (Stage::Closed, Sent::Maybe), "{fault}");
     assert_eq!((server.accepted(), requests.load(Ordering::SeqCst)), (1, 2));
 }
 
