@@ -7,6 +7,7 @@ use crate::{
     fault::Fault,
     plan::{Ask, Plan},
     ports::{WireAnswer, WireBody, WireFault},
+    report::Said,
     upstream,
 };
 use bytes::{Bytes, BytesMut};
@@ -69,6 +70,9 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
         service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
     };
+    if way.is_traced() {
+        way.ended.said = read.map(|answer| Said { id: answer.id, model: answer.model, finish: answer.finish });
+    }
     let bill = note(way, plan, &reached, &metered, end.as_ref());
     let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
@@ -270,6 +274,10 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     // A stream that broke off has at best the figures of its beginning: those of its output are our own.
     let usage = usage.filter(|_| complete || failed.is_some());
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
+    if way.is_traced() {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        way.ended.said = Some(Said { id: owned(reader.id()), model: owned(reader.model()), finish: owned(reader.finish()) });
+    }
     let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
     let outcome = if complete && failed.is_none() {
@@ -279,6 +287,9 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     } else {
         Outcome::Failed
     };
+    if failed.is_some() {
+        way.ended.failed_inside();
+    }
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
     let fault = if recorded {
         stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name))
@@ -294,7 +305,10 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     }
     let out = out?;
     match fault {
-        Some(fault) => drop(out.send(fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)).await),
+        Some(fault) => {
+            way.ended.fault(&fault);
+            drop(out.send(fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)).await);
+        }
         None => {
             for piece in end {
                 if out.send(piece).await.is_err() {
@@ -324,6 +338,7 @@ fn early_end() -> Break {
 async fn open(way: &mut Way, plan: &Plan, head: Option<(StatusCode, HeaderMap)>, early: Vec<Bytes>) -> Option<mpsc::Sender<Bytes>> {
     let (status, headers) = head?;
     let (out, pieces) = mpsc::channel(limits::ANSWER_QUEUE_MAX);
+    way.ended.first_token(way.incoming.started.elapsed());
     way.send(plan, status, headers, ReplyBody::Stream(pieces));
     for piece in early {
         out.send(piece).await.ok()?;

@@ -99,3 +99,16 @@ pub const OUTPUT_TOKENS_SET_MIN: u64 = 256;
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// After SIGTERM, streams may go on for this long.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+
+/// Providers with a label of their own in the metrics of one node; the rest share one.
+pub const PROVIDER_LABELS_MAX: usize = 256;
+/// Error codes with a label of their own in the metrics; there are some forty.
+pub const CODE_LABELS_MAX: usize = 128;
+/// Bytes of call lines that wait for a reader of stderr that stands still; what comes on top is dropped and counted.
+pub const LINES_BYTES_MAX: usize = 4 << 20;
+/// After the last call, spans and lines may be written out for this long.
+pub const TELEMETRY_STOP_WAIT: Duration = Duration::from_secs(3);
+/// A collector that does not take spans is told of once in this time.
+pub const COLLECTOR_WARN_EVERY: Duration = Duration::from_secs(60);
+/// Largest answer of a collector that is read, in bytes.
+pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;

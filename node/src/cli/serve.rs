@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    telemetry,
+    telemetry::{self, Telemetry},
     threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
     vault::Vault,
     world::{SystemEntropy, WallClock},
@@ -52,7 +52,7 @@ enum Kind {
 }
 
 pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
-    telemetry::lines();
+    let lines = telemetry::lines()?;
     let vars = |name: &str| std::env::var(name).ok();
     let figures = telemetry::figures()?;
     let config = match &flags.file {
@@ -68,7 +68,8 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let vault = Vault::open(None, &vars)?;
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(&flags, vault.clone()), lanes)?;
-    let core = core_thread.core.clone();
+    let telemetry = Arc::new(Telemetry::new(lines, &setup, &vars)?);
+    let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();
         Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
@@ -85,10 +86,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         places: places.clone(),
         administration,
         admin: Arc::new(Admin::new(&admin_token(&vars))),
-        metrics: Arc::new(move || {
-            figures.run_upkeep();
-            figures.render()
-        }),
+        metrics: figures.scraper(places.clone()),
         closing,
     };
     let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];
@@ -102,6 +100,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         let _ = reactor.join(); // a panic there was told by the hook
     }
     core_thread.stop();
+    telemetry.stop();
     Ok(code)
 }
 
