@@ -109,7 +109,7 @@ pub(crate) struct Way {
     pub tally: Tally,
     /// When the whole call must be over.
     pub deadline: Instant,
-    /// Time spent waiting for providers, which is not ours.
+    /// Time spent waiting for providers, or for a caller that reads slowly: not ours.
     pub upstream_time: Duration,
     /// What its report will say.
     pub ended: Ended,

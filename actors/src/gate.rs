@@ -341,6 +341,7 @@ impl Observer for CounterFollower {
 
 /// Counters that know the calls that are open already.
 pub fn counters(state: &State, policy: &PolicyBoard) -> SharedCounters {
+    metrics::open_calls().set(state.books.open.len() as f64);
     let mut counters = Counters::default();
     let policy = policy.load();
     for (call, open) in state.books.open.iter() {

@@ -338,7 +338,6 @@ fn early_end() -> Break {
 async fn open(way: &mut Way, plan: &Plan, head: Option<(StatusCode, HeaderMap)>, early: Vec<Bytes>) -> Option<mpsc::Sender<Bytes>> {
     let (status, headers) = head?;
     let (out, pieces) = mpsc::channel(limits::ANSWER_QUEUE_MAX);
-    way.ended.first_token(way.incoming.started.elapsed());
     way.send(plan, status, headers, ReplyBody::Stream(pieces));
     for piece in early {
         out.send(piece).await.ok()?;
@@ -415,6 +414,9 @@ impl Relay<'_> {
         if self.past_ceiling() {
             return Some(Break::TooLarge);
         }
+        if self.reader.started() {
+            self.way.ended.first_token(self.way.incoming.started);
+        }
         if self.reader.started() || !self.end.is_empty() || self.early.len() > limits::ANSWER_QUEUE_MAX {
             self.flush().await;
         }
@@ -443,8 +445,14 @@ impl Relay<'_> {
             }
             Some(out) => {
                 for piece in early {
-                    if out.send(piece).await.is_err() {
-                        self.gone = true;
+                    let piece = match out.try_send(piece) {
+                        Ok(()) => continue,
+                        Err(mpsc::error::TrySendError::Full(piece) | mpsc::error::TrySendError::Closed(piece)) => piece,
+                    };
+                    let began = Instant::now();
+                    self.gone = out.send(piece).await.is_err();
+                    self.way.upstream_time += began.elapsed(); // a slow caller's time is not ours either
+                    if self.gone {
                         return;
                     }
                 }

@@ -150,8 +150,9 @@ impl Ended {
         self.code = Some("upstream_error");
     }
 
-    pub fn first_token(&mut self, after: Duration) {
-        self.first_token.get_or_insert(after);
+    /// Something that a caller sees goes out; the first time counts.
+    pub fn first_token(&mut self, started: Instant) {
+        self.first_token.get_or_insert_with(|| started.elapsed());
     }
 }
 

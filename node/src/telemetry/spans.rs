@@ -48,6 +48,10 @@ impl Spans {
         let set = |name: &str| vars(name).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty());
         let Some(endpoint) = endpoint(&set) else { return Ok(None) };
         check(&endpoint)?;
+        let protocol = set("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL").or_else(|| set("OTEL_EXPORTER_OTLP_PROTOCOL"));
+        if let Some(protocol) = protocol.filter(|protocol| protocol != "http/protobuf") {
+            tracing::warn!(protocol, "the collector is spoken to by http/protobuf; another protocol is not had here");
+        }
         let post = Post::new(setup, timeout(&set))?;
         let otlp = opentelemetry_otlp::SpanExporter::builder()
             .with_http()
