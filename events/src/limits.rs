@@ -104,10 +104,12 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 pub const PROVIDER_LABELS_MAX: usize = 256;
 /// Error codes with a label of their own in the metrics; there are some forty.
 pub const CODE_LABELS_MAX: usize = 128;
-/// Bytes of call lines that wait for a reader of stderr that stands still; what comes on top is dropped and counted.
+/// Bytes of lines that wait for a reader of stderr that stands still; what comes on top is dropped and counted.
 pub const LINES_BYTES_MAX: usize = 4 << 20;
-/// After the last call, spans and lines may be written out for this long.
-pub const TELEMETRY_STOP_WAIT: Duration = Duration::from_secs(3);
+/// The end of the process waits this long for the last lines to be read.
+pub const LINES_FLUSH_WAIT: Duration = Duration::from_secs(1);
+/// After the last call, spans may be sent for this long.
+pub const SPANS_STOP_WAIT: Duration = Duration::from_secs(3);
 /// A collector that does not take spans is told of once in this time.
 pub const COLLECTOR_WARN_EVERY: Duration = Duration::from_secs(60);
 /// Largest answer of a collector that is read, in bytes.

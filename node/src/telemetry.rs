@@ -8,15 +8,14 @@ mod spans;
 use actors::{ports, report::Report, trace::Sampler};
 use egress::Setup;
 use events::limits;
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 pub use figures::figures;
-pub use lines::{Lines, lines};
+pub use lines::{flush, lines};
 use spans::Spans;
 
 /// The port of calls.
 pub struct Telemetry {
-    lines: Lines,
     spans: Option<Spans>,
 }
 
@@ -25,16 +24,15 @@ impl Telemetry {
     ///
     /// # Errors
     /// What the environment says of it cannot be used.
-    pub fn new(lines: Lines, setup: &Arc<Setup>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Telemetry, crate::cli::Failure> {
-        Ok(Telemetry { lines, spans: Spans::from_vars(setup, vars)? })
+    pub fn new(setup: &Arc<Setup>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Telemetry, crate::cli::Failure> {
+        Ok(Telemetry { spans: Spans::from_vars(setup, vars)? })
     }
 
-    /// Writes out what waits, for a while.
+    /// Sends the spans that wait, for a while.
     pub fn stop(&self) {
         if let Some(spans) = &self.spans {
-            spans.stop(limits::TELEMETRY_STOP_WAIT);
+            spans.stop(limits::SPANS_STOP_WAIT);
         }
-        self.lines.flush(Instant::now() + limits::TELEMETRY_STOP_WAIT);
     }
 }
 

@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -338,6 +339,22 @@ def test_calls_go_on_when_the_collector_is_dead(sim, tmp_path):
         start = time.monotonic()
         node.process.terminate()
         assert node.process.wait(timeout=10) == 0 and time.monotonic() - start < 8
+    finally:
+        node.stop()
+
+
+def test_calls_go_on_when_nobody_reads_the_lines(sim, tmp_path):
+    class Unread(Node):
+        stderr = subprocess.PIPE
+
+    node = Unread(tmp_path, base_config(sim), env={"RUST_LOG": "info"})
+    try:
+        for _ in range(250):  # a pipe holds the lines of a hundred
+            start = time.monotonic()
+            assert chat(node).http_response.status_code == 200 and time.monotonic() - start < 1
+        assert figures(httpx.get(f"{node.url}/metrics").text)["tollgate_lines_dropped_total", ()] == 0
+        node.process.terminate()
+        assert node.process.wait(timeout=10) == 0
     finally:
         node.stop()
 

@@ -52,7 +52,7 @@ enum Kind {
 }
 
 pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
-    let lines = telemetry::lines()?;
+    telemetry::lines()?;
     let vars = |name: &str| std::env::var(name).ok();
     let figures = telemetry::figures()?;
     let config = match &flags.file {
@@ -68,7 +68,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let vault = Vault::open(None, &vars)?;
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(&flags, vault.clone()), lanes)?;
-    let telemetry = Arc::new(Telemetry::new(lines, &setup, &vars)?);
+    let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();
@@ -120,6 +120,7 @@ fn make_ports(flags: &Flags, vault: Vault) -> MakePorts {
 /// A store failed: nothing that is answered from now on could be trusted.
 fn fail_stop(why: String) {
     tracing::error!(why, "the journal has failed; the process ends");
+    telemetry::flush();
     std::process::exit(70); // EX_SOFTWARE
 }
 
@@ -195,6 +196,7 @@ async fn until_told(core: &Core, places: &Arc<Semaphore>) -> ExitCode {
         () = over => ExitCode::SUCCESS,
         () = told(&mut term, &mut int) => {
             tracing::warn!("told twice: the process ends at once");
+            telemetry::flush();
             std::process::exit(130);
         }
     }

@@ -32,7 +32,7 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
     describe_gauge!("tollgate_places_in_use", "Calls that hold one of the node's places.");
     describe_gauge!("tollgate_places", "Calls that the node carries at most.");
     describe_counter!("tollgate_spans_total", "Spans that ended, and what became of them; the rest waits, or found the queue full.");
-    describe_counter!("tollgate_lines_dropped_total", "Call lines that were dropped, for nobody reads stderr.");
+    describe_counter!("tollgate_lines_dropped_total", "Lines that were dropped, for nobody reads stderr.");
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
     counter!("tollgate_lines_dropped_total").absolute(0);
     let upkeep = handle.clone();

@@ -1,18 +1,17 @@
 //! Lines on stderr: as text on a terminal, else as JSON. `RUST_LOG` sets what is shown.
 //!
-//! The line of a call is written by a thread of its own, for a reader of stderr that stands still must not stop a reactor. All other
-//! lines are rare, and go out at once: the last words of a process that fails must not wait in a queue.
+//! They are written by a thread of their own, for a reader of stderr that stands still must stop neither a reactor nor the end of the
+//! process. Whoever ends the process lets them out before, by [`flush`].
 
 use actors::report::Report;
 use events::limits;
 use parking_lot::Mutex;
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     thread::{self, Thread},
     time::{Duration, Instant},
 };
-use tracing::Metadata;
 use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter};
 
 /// The target of a call's line.
@@ -22,20 +21,29 @@ const GATHER: Duration = Duration::from_millis(10);
 /// How often the end of writing is looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// Installs the subscriber.
+static LINES: OnceLock<Lines> = OnceLock::new();
+
+/// Installs the subscriber, once a process.
 ///
 /// # Errors
 /// No thread could be had.
-pub fn lines() -> io::Result<Lines> {
+pub fn lines() -> io::Result<()> {
     let lines = Lines::start()?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let format = fmt().with_env_filter(filter).with_writer(lines.clone());
+    let format = fmt().with_env_filter(filter).with_writer(LINES.get_or_init(|| lines).clone());
     if io::IsTerminal::is_terminal(&io::stderr()) {
         format.init()
     } else {
         format.json().flatten_event(true).init()
     }
-    Ok(lines)
+    Ok(())
+}
+
+/// Waits until the lines of so far are written; not for long, if nobody reads them.
+pub fn flush() {
+    if let Some(lines) = LINES.get() {
+        lines.flush(Instant::now() + limits::LINES_FLUSH_WAIT);
+    }
 }
 
 /// Says that a call has ended. Costs a look at a flag where that is filtered out.
@@ -110,8 +118,7 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Waits until what is there now is written, but not past `until`.
-    pub fn flush(&self, until: Instant) {
+    fn flush(&self, until: Instant) {
         let queue = &self.0;
         while Instant::now() < until && !(queue.waiting.lock().is_empty() && queue.writing.try_lock().is_some()) {
             thread::sleep(LOOK_EVERY);
@@ -142,40 +149,22 @@ impl Queue {
     }
 }
 
-/// One line's way out.
-pub enum Out<'a> {
-    Direct(io::Stderr),
-    Queued(&'a Queue),
-}
-
-impl Write for Out<'_> {
+impl Write for &Queue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        match self {
-            Out::Direct(stderr) => stderr.write(line),
-            Out::Queued(queue) => {
-                queue.put(line);
-                Ok(line.len())
-            }
-        }
+        self.put(line);
+        Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Out::Direct(stderr) => stderr.flush(),
-            Out::Queued(_) => Ok(()),
-        }
+        Ok(())
     }
 }
 
 impl<'a> MakeWriter<'a> for Lines {
-    type Writer = Out<'a>;
+    type Writer = &'a Queue;
 
-    fn make_writer(&'a self) -> Out<'a> {
-        Out::Direct(io::stderr())
-    }
-
-    fn make_writer_for(&'a self, metadata: &Metadata<'_>) -> Out<'a> {
-        if metadata.target() == CALL { Out::Queued(&self.0) } else { self.make_writer() }
+    fn make_writer(&'a self) -> &'a Queue {
+        &self.0
     }
 }
 
