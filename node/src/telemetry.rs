@@ -2,6 +2,7 @@
 
 mod collector;
 mod figures;
+mod json;
 mod lines;
 mod spans;
 

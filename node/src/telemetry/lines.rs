@@ -3,6 +3,7 @@
 //! They are written by a thread of their own, for a reader of stderr that stands still must stop neither a reactor nor the end of the
 //! process. Whoever ends the process lets them out before, by [`flush`].
 
+use super::json::Json;
 use actors::report::Report;
 use events::limits;
 use parking_lot::Mutex;
@@ -34,7 +35,7 @@ pub fn lines() -> io::Result<()> {
     if io::IsTerminal::is_terminal(&io::stderr()) {
         format.init()
     } else {
-        format.json().flatten_event(true).init()
+        format.event_format(Json).init()
     }
     Ok(())
 }
