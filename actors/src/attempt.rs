@@ -3,6 +3,7 @@
 use crate::{
     policy::Policy,
     ports::{Deadlines, Sent, Stage, UpstreamAddress, WireAnswer, WireFault, WireRequest},
+    trace::Span,
 };
 use bytes::Bytes;
 use cluster_config::{Candidate, ProviderView};
@@ -30,6 +31,8 @@ pub struct Outgoing<'a> {
     pub request: &'a Request,
     pub body: &'a Bytes,
     pub headers: &'a HeaderMap,
+    /// Becomes the parent of what upstream does; without one the caller's passes.
+    pub span: Option<&'a Span>,
     pub candidate: &'a Candidate,
     pub output_limit: Option<(&'static str, u64)>,
 }
@@ -82,6 +85,9 @@ fn headers(out: &Outgoing<'_>) -> HeaderMap {
         if let Some(value) = out.headers.get(name) {
             headers.insert(HeaderName::from_static(name), value.clone());
         }
+    }
+    if let Some(span) = out.span {
+        span.put(&mut headers);
     }
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));

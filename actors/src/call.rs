@@ -11,9 +11,11 @@ use crate::{
     ports::{WireAnswer, WireFault},
     rates::{Left, Pace},
     relay,
+    report::{self, Ended},
     root::Reactor,
     router,
     scribe::{self, Answer, Submission},
+    trace::Span,
     upstream::{self, Busy},
 };
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use cluster_config::{Candidate, Principal};
 use dialects::{Request, tokens};
 use events::{
     CallId, Figures,
-    call::{Admitted, AttemptEnd, Event, Extended, Finished, Outcome, Unsent},
+    call::{Admitted, AttemptEnd, Event, Extended, Outcome, Unsent},
     limits,
     provider::OnClientGone,
 };
@@ -48,6 +50,8 @@ pub struct Incoming {
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
     pub started: Instant,
+    /// Its place in a trace, if spans are made.
+    pub span: Option<Span>,
     /// Bounded a node; given back when the record is durable and the answer is handed over.
     pub place: Arc<OwnedSemaphorePermit>,
 }
@@ -90,6 +94,7 @@ pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Rep
         if let Some((ask, plan, tally)) = left {
             way.abort(&ask, &plan, tally).await;
         }
+        report::tell(&way);
         reactor.handles.in_flight.decrement(1.0);
     });
     answer
@@ -104,10 +109,12 @@ pub(crate) struct Way {
     pub tally: Tally,
     /// When the whole call must be over.
     pub deadline: Instant,
-    /// Time spent waiting for providers, which is not ours.
+    /// Time spent waiting for providers, or for a caller that reads slowly: not ours.
     pub upstream_time: Duration,
     /// Attempts begun.
     pub tried: usize,
+    /// What its report will say.
+    pub ended: Ended,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -146,6 +153,7 @@ impl Way {
             deadline,
             upstream_time: Duration::ZERO,
             tried: 0,
+            ended: Ended::default(),
             slot,
             turn: 0,
             end: None,
@@ -156,7 +164,7 @@ impl Way {
     async fn go(&mut self) {
         let (ask, plan) = match self.plan_and_admit().await {
             Ok(admitted) => admitted,
-            Err(fault) => return self.refuse(&fault),
+            Err(fault) => return self.say(&fault),
         };
         let total = plan.candidates.first().map_or(TOTAL, |first| Duration::from_millis(first.provider.settings.timeouts.total_ms));
         self.deadline = self.deadline.min(self.incoming.started + total);
@@ -346,16 +354,16 @@ impl Way {
     async fn attempt(&mut self, plan: &Plan, candidate: &Candidate) -> Result<Reached, Tried> {
         let provider = &candidate.provider;
         let stopping = || Tried::Over(End::Unsent(Fault::gateway_busy("this node is stopping")));
-        let upstream = self.reactor.upstream(provider.id).await.ok_or_else(stopping)?;
+        let upstream = self.reactor.upstream(provider).await.ok_or_else(stopping)?;
         let (reply, permit) = oneshot::channel();
         upstream.cast(upstream::Message::Permit { parallel_max: provider.settings.max_parallel, reply }).map_err(|_| stopping())?;
         if let Err(busy) = permit.await.map_err(|_| stopping())? {
             return Err(Tried::Busy(busy_fault(busy, &provider.name)));
         }
-        let Incoming { id, request, body, headers, .. } = &self.incoming;
-        let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, candidate, output_limit: plan.output_limit };
+        let Incoming { id, request, body, headers, span, .. } = &self.incoming;
+        let (span, output_limit) = (span.as_ref(), plan.output_limit);
+        let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, span, candidate, output_limit };
         let started = Instant::now();
-        self.reactor.handles.attempts.increment(1);
         self.tried += 1;
         let sent = tokio::select! {
             biased;
@@ -474,6 +482,7 @@ impl Way {
     async fn fail(&mut self, ask: &Ask, plan: &Plan, end: End) {
         let nothing_sent = self.tally.attempts.iter().all(|attempt| attempt.end == AttemptEnd::NotSent);
         let recorded = if nothing_sent {
+            self.ended.released();
             self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::Unreachable }).await
         } else {
             let given_up = self.tally.attempts.last().is_some_and(|attempt| attempt.end == AttemptEnd::Cancelled);
@@ -490,7 +499,7 @@ impl Way {
     /// Appends the record and waits for it. False: it is not durable yet.
     pub(crate) async fn record(&mut self, ask: &Ask, plan: &Plan, outcome: Outcome, used: Option<&Bill>) -> bool {
         let finished = charge::finished(ask, plan, &self.tally, outcome, used, millis(self.incoming.started.elapsed()));
-        self.count_finished(&finished);
+        self.ended.finished(&finished);
         self.append_record(Event::Finished(Box::new(finished))).await
     }
 
@@ -498,7 +507,9 @@ impl Way {
         let key = self.incoming.principal.key;
         self.slot.0.lock().take();
         let appended = self.submit(scribe::record(self.incoming.id, event, key), None);
-        match tokio::time::timeout(limits::RECORD_WAIT, appended).await {
+        let appended = tokio::time::timeout(limits::RECORD_WAIT, appended).await;
+        self.ended.recorded(self.overhead());
+        match appended {
             Ok(Some(Answer::Taken(_))) => true,
             Ok(Some(_)) => {
                 self.reactor.handles.duplicate.increment(1);
@@ -511,7 +522,6 @@ impl Way {
     /// A task that ended without a record: charged like an attempt that broke off.
     async fn abort(&mut self, ask: &Ask, plan: &Plan, tally: Tally) {
         self.tally = tally;
-        self.reactor.handles.aborted.increment(1);
         if let Some(candidate) = plan.candidates.first() {
             let bill = charge::at_ceiling(plan, &ask.request, candidate);
             self.tally.add(candidate, AttemptEnd::Broken, &bill, 0, 0, None);
@@ -523,30 +533,14 @@ impl Way {
         *self.slot.0.lock() = Some((ask.clone(), plan.clone(), self.tally.clone()));
     }
 
-    fn count_finished(&self, finished: &Finished) {
-        let handles = &self.reactor.handles;
-        handles.call(self.incoming.request.endpoint, finished.outcome).increment(1);
-        handles.input_tokens.increment(finished.usage.tokens_in());
-        handles.output_tokens.increment(finished.usage.tokens_out());
-        handles.estimated.increment(u64::from(finished.estimated));
-        handles.overrun.increment(u64::from(finished.overrun.0 > 0));
-        handles.duration.record(self.incoming.started.elapsed().as_secs_f64());
-        handles.overhead.record(self.overhead().as_secs_f64());
-    }
-
     /// Our own share of the time so far.
     pub(crate) fn overhead(&self) -> Duration {
         self.incoming.started.elapsed().saturating_sub(self.upstream_time)
     }
 
-    /// A refusal: the call was never admitted.
-    fn refuse(&mut self, fault: &Fault) {
-        self.reactor.handles.refused();
-        self.say(fault);
-    }
-
     /// Answers with an error, if nothing was answered yet.
     pub(crate) fn say(&mut self, fault: &Fault) {
+        self.ended.fault(fault);
         let Some(reply) = self.reply.take() else { return };
         let mut headers = HeaderMap::with_capacity(8);
         fault.headers(&mut headers);
@@ -557,12 +551,18 @@ impl Way {
 
     pub(crate) fn send(&mut self, plan: &Plan, status: StatusCode, mut headers: HeaderMap, body: ReplyBody) {
         let Some(reply) = self.reply.take() else { return };
+        self.ended.answered(status);
         relay::own_headers(self, Some(plan), &mut headers);
         let _ = reply.send(Reply { status, headers, body }); // the caller has left
     }
 
     pub(crate) fn caller_left(&self) -> bool {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
+    }
+
+    /// Somebody will look at its span.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.incoming.span.as_ref().is_some_and(Span::sampled)
     }
 
     pub(crate) fn request(&self) -> &Request {

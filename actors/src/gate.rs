@@ -2,6 +2,7 @@
 //! entry is being synced rides in the next; no timer.
 
 use crate::{
+    metrics::{self, JournalHandles},
     policy::PolicyBoard,
     rates::{Counters, Left, Pace, TooFast},
     scribe,
@@ -15,7 +16,7 @@ use events::{
 use journal::{AppendFault, Clock, Health, Journal, Observer};
 use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
 /// What the Gate is told.
@@ -100,6 +101,7 @@ pub struct Desk {
     waiting: Vec<Waiting>,
     in_flight: Vec<Return>,
     busy: bool,
+    handles: JournalHandles,
 }
 
 impl Actor for Gate {
@@ -109,7 +111,8 @@ impl Actor for Gate {
 
     async fn pre_start(&self, _myself: ActorRef<Message>, arguments: Arguments) -> Result<Desk, ActorProcessingErr> {
         let Arguments { journal, clock, counters, fail_stop } = arguments;
-        Ok(Desk { journal, clock, counters, fail_stop, waiting: Vec::new(), in_flight: Vec::new(), busy: false })
+        let handles = JournalHandles::default();
+        Ok(Desk { journal, clock, counters, fail_stop, waiting: Vec::new(), in_flight: Vec::new(), busy: false, handles })
     }
 
     async fn handle(&self, myself: ActorRef<Message>, message: Message, desk: &mut Desk) -> Result<(), ActorProcessingErr> {
@@ -186,9 +189,12 @@ impl Desk {
             self.in_flight.push(to);
         }
         self.busy = true;
-        let (journal, myself) = (self.journal.clone(), myself.clone());
+        self.handles.transactions.record(groups.iter().map(|group| group.transactions.iter().flatten().count()).sum::<usize>() as f64);
+        let (journal, myself, append) = (self.journal.clone(), myself.clone(), self.handles.append.clone());
         tokio::spawn(async move {
+            let began = Instant::now();
             let outcome = journal.append(groups).await;
+            append.record(began.elapsed().as_secs_f64());
             let _ = myself.cast(Message::Applied(outcome));
         });
     }
@@ -201,7 +207,10 @@ impl Desk {
         let returns = std::mem::take(&mut self.in_flight);
         match outcome {
             Ok(outcomes) => returns.into_iter().zip(outcomes).for_each(|(to, outcome)| self.answer_one(to, outcome)),
-            Err(fault) => returns.into_iter().for_each(|to| self.answer_fault(to, &fault)),
+            Err(fault) => {
+                self.handles.faults.increment(1);
+                returns.into_iter().for_each(|to| self.answer_fault(to, &fault));
+            }
         }
     }
 
@@ -305,11 +314,19 @@ fn figures(state: &State, id: BudgetId, needed: impl FnOnce(events::Unit) -> Amo
 
 /// Brings the counters down as records are applied.
 pub struct CounterFollower {
-    pub counters: SharedCounters,
+    counters: SharedCounters,
+    open_calls: ::metrics::Gauge,
+}
+
+impl CounterFollower {
+    pub fn new(counters: SharedCounters) -> CounterFollower {
+        CounterFollower { counters, open_calls: metrics::open_calls() }
+    }
 }
 
 impl Observer for CounterFollower {
-    fn applied(&mut self, _state: &State, records: &[Recorded], _due: &[StreamId]) {
+    fn applied(&mut self, state: &State, records: &[Recorded], _due: &[StreamId]) {
+        self.open_calls.set(state.books.open.len() as f64);
         let mut counters = self.counters.lock();
         for record in records {
             match &record.event {
@@ -324,6 +341,7 @@ impl Observer for CounterFollower {
 
 /// Counters that know the calls that are open already.
 pub fn counters(state: &State, policy: &PolicyBoard) -> SharedCounters {
+    metrics::open_calls().set(state.books.open.len() as f64);
     let mut counters = Counters::default();
     let policy = policy.load();
     for (call, open) in state.books.open.iter() {

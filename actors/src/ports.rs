@@ -1,5 +1,6 @@
 //! With the journal's `Disk` and `Clock`, everything that is not deterministic.
 
+use crate::{report::Report, trace::Sampler};
 use events::ProviderId;
 use std::{
     fmt,
@@ -126,4 +127,13 @@ pub trait Entropy: Send + Sync {
 pub trait Vault: Send + Sync {
     /// The secret in a provider's note; None if the note was sealed under another key, or is damaged.
     fn unseal(&self, provider: ProviderId, note: &[u8]) -> Option<String>;
+}
+
+/// Hears of every call once, at its end. It never waits, and nothing depends on it.
+pub trait Telemetry: Send + Sync {
+    /// Which spans are made; None: none at all, and a caller's trace context passes untouched.
+    fn sampler(&self) -> Option<&Sampler>;
+
+    /// A call has ended.
+    fn ended(&self, report: &Report<'_>);
 }

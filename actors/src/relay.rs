@@ -7,6 +7,7 @@ use crate::{
     fault::Fault,
     plan::{Ask, Plan},
     ports::{WireAnswer, WireBody, WireFault},
+    report::Said,
     upstream,
 };
 use bytes::{Bytes, BytesMut};
@@ -71,6 +72,9 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
         service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
     };
+    if way.is_traced() {
+        way.ended.said = read.map(|answer| Said { id: answer.id, model: answer.model, finish: answer.finish });
+    }
     let bill = note(way, plan, &reached, &metered, end.as_ref());
     let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
@@ -272,6 +276,10 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     // A stream that broke off has at best the figures of its beginning: those of its output are our own.
     let usage = usage.filter(|_| complete || failed.is_some());
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
+    if way.is_traced() {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        way.ended.said = Some(Said { id: owned(reader.id()), model: owned(reader.model()), finish: owned(reader.finish()) });
+    }
     let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
     let outcome = if complete && failed.is_none() {
@@ -281,6 +289,9 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     } else {
         Outcome::Failed
     };
+    if failed.is_some() {
+        way.ended.failed_inside();
+    }
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
     let fault = if recorded {
         stop.as_ref().map(|stop| broken(stop, &reached.candidate.provider.name))
@@ -296,7 +307,10 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     }
     let out = out?;
     let end = match fault {
-        Some(fault) => vec![fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)],
+        Some(fault) => {
+            way.ended.fault(&fault);
+            vec![fault.event(way.request().endpoint, &way.incoming.id.to_string(), sent_events)]
+        }
         None => end,
     };
     for piece in end {
@@ -317,18 +331,21 @@ enum Given {
 }
 
 /// Hands a piece to the caller. One that does not read holds the call no longer than its deadline, and not while the node ends.
-async fn give(way: &Way, out: &mpsc::Sender<Bytes>, piece: Bytes) -> Given {
+async fn give(way: &mut Way, out: &mpsc::Sender<Bytes>, piece: Bytes) -> Given {
     let piece = match out.try_send(piece) {
         Ok(()) => return Given::Taken,
         Err(mpsc::error::TrySendError::Closed(_)) => return Given::Gone,
         Err(mpsc::error::TrySendError::Full(piece)) => piece,
     };
-    tokio::select! {
+    let began = Instant::now();
+    let given = tokio::select! {
         biased;
         sent = out.send(piece) => if sent.is_ok() { Given::Taken } else { Given::Gone },
         () = tokio::time::sleep_until(way.deadline.into()) => Given::Stuck(Break::Unread),
         () = way.reactor.core.cut() => Given::Stuck(Break::Stopping),
-    }
+    };
+    way.upstream_time += began.elapsed(); // a slow caller's time is not ours
+    given
 }
 
 /// A stream that ended by itself before its end, without an error of its own.
@@ -428,6 +445,9 @@ impl Relay<'_> {
         }
         if self.past_ceiling() {
             return Some(Break::TooLarge);
+        }
+        if self.reader.started() {
+            self.way.ended.first_token(self.way.incoming.started);
         }
         if self.reader.started() || !self.end.is_empty() || self.early.len() > limits::ANSWER_QUEUE_MAX {
             return self.flush().await;

@@ -7,12 +7,14 @@ use crate::{
     keeper,
     metrics::Handles,
     policy::{Follower, PolicyBoard},
-    ports::{Entropy, Vault, Wire},
+    ports::{Entropy, Telemetry, Vault, Wire},
+    report::Silent,
     router::{self, Router},
     scribe::{self, Scribe},
     upstream::{self, Upstream},
 };
 use arc_swap::ArcSwap;
+use cluster_config::ProviderView;
 use events::{
     Boot, NodeId, NoteId, ProviderId, State, StreamId, TenantId,
     envelope::Principal,
@@ -65,6 +67,7 @@ pub struct Core {
     pub journal: Arc<dyn Journal>,
     /// The name of the cluster.
     pub cluster: Arc<str>,
+    pub telemetry: Arc<dyn Telemetry>,
     session: Arc<ArcSwap<Session>>,
     jobs: mpsc::UnboundedSender<Job>,
     scribes: Arc<Mutex<Vec<ActorRef<scribe::Message>>>>,
@@ -98,7 +101,7 @@ impl Core {
         let policy = follower.board();
         let counters = journal::look(&*journal, |state| gate::counters(state, &policy));
         journal.observe(Box::new(follower));
-        journal.observe(Box::new(CounterFollower { counters: counters.clone() }));
+        journal.observe(Box::new(CounterFollower::new(counters.clone())));
         let arguments = gate::Arguments { journal: journal.clone(), clock: clock.clone(), counters, fail_stop };
         let (gate, _) = Actor::spawn(None, Gate, arguments).await.map_err(|error| StartFault(error.to_string()))?;
         let directory = Arc::new(Directory::new(gate.clone(), clock.clone()));
@@ -126,6 +129,7 @@ impl Core {
             entropy,
             journal,
             cluster,
+            telemetry: Arc::new(Silent),
             session: Arc::new(ArcSwap::from_pointee(session)),
             jobs,
             scribes: Arc::default(),
@@ -135,6 +139,11 @@ impl Core {
         tokio::spawn(core.clone().reopen_sessions(directory.clone(), fenced_in, lanes));
         directory.wake(StreamId::Node(session.node)).await;
         Ok(core)
+    }
+
+    /// For the calls of reactors that are made with it.
+    pub fn with_telemetry(self, telemetry: Arc<dyn Telemetry>) -> Core {
+        Core { telemetry, ..self }
     }
 
     pub fn session(&self) -> Session {
@@ -274,13 +283,14 @@ impl Reactor {
     }
 
     /// The provider's Upstream here, spawned when it is first asked.
-    pub async fn upstream(&self, provider: ProviderId) -> Option<ActorRef<upstream::Message>> {
-        let known = self.upstreams.lock().get(&provider).cloned();
+    pub async fn upstream(&self, provider: &ProviderView) -> Option<ActorRef<upstream::Message>> {
+        let known = self.upstreams.lock().get(&provider.id).cloned();
         if let Some(upstream) = known.filter(|upstream| upstream.get_status() < ractor::ActorStatus::Stopping) {
             return Some(upstream);
         }
-        let (upstream, _) = Actor::spawn(None, Upstream, ()).await.ok()?;
-        self.upstreams.lock().insert(provider, upstream.clone());
+        let open = self.handles.provider(provider).breaker_open.clone();
+        let (upstream, _) = Actor::spawn(None, Upstream, open).await.ok()?;
+        self.upstreams.lock().insert(provider.id, upstream.clone());
         Some(upstream)
     }
 }

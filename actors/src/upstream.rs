@@ -1,5 +1,6 @@
 //! The Upstream, one a provider and reactor: permits, circuit breaker, cooldown, latency.
 
+use metrics::Gauge;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -76,6 +77,11 @@ impl Breaker {
         }
     }
 
+    /// It lets nothing pass, or a probe only.
+    pub fn is_open(&self) -> bool {
+        self.open_until.is_some()
+    }
+
     fn open(&mut self, now: Instant, wait: Duration) {
         self.open_until = Some(now + wait);
         self.probing = false;
@@ -85,21 +91,22 @@ impl Breaker {
 /// The actor.
 pub struct Upstream;
 
-#[derive(Default)]
 pub struct Desk {
     in_flight: u64,
     breaker: Breaker,
     /// Moving average of the time to the first byte, in microseconds.
     first_byte_us: f64,
+    /// Counts the reactors on which the breaker is open.
+    open: Gauge,
 }
 
 impl Actor for Upstream {
     type Msg = Message;
     type State = Desk;
-    type Arguments = ();
+    type Arguments = Gauge;
 
-    async fn pre_start(&self, _myself: ActorRef<Message>, (): ()) -> Result<Desk, ActorProcessingErr> {
-        Ok(Desk::default())
+    async fn pre_start(&self, _myself: ActorRef<Message>, open: Gauge) -> Result<Desk, ActorProcessingErr> {
+        Ok(Desk { in_flight: 0, breaker: Breaker::default(), first_byte_us: 0.0, open })
     }
 
     async fn handle(&self, _myself: ActorRef<Message>, message: Message, desk: &mut Desk) -> Result<(), ActorProcessingErr> {
@@ -116,7 +123,13 @@ impl Actor for Upstream {
                 if let Outcome::Answered(first_byte) = outcome {
                     desk.first_byte_us = 0.9 * desk.first_byte_us + 0.1 * first_byte.as_micros() as f64;
                 }
+                let was_open = desk.breaker.is_open();
                 desk.breaker.outcome(outcome, Instant::now());
+                match (was_open, desk.breaker.is_open()) {
+                    (false, true) => desk.open.increment(1.0),
+                    (true, false) => desk.open.decrement(1.0),
+                    _ => {}
+                }
             }
         }
         Ok(())

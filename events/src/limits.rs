@@ -113,3 +113,18 @@ pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 pub const DISK_LOW: u64 = 256 << 20;
 /// From so many free bytes on it admits again.
 pub const DISK_OK: u64 = 512 << 20;
+
+/// Providers with a label of their own in the metrics of one node; the rest share one.
+pub const PROVIDER_LABELS_MAX: usize = 256;
+/// Error codes with a label of their own in the metrics; there are some forty.
+pub const CODE_LABELS_MAX: usize = 128;
+/// Bytes of lines that wait for a reader of stderr that stands still; what comes on top is dropped and counted.
+pub const LINES_BYTES_MAX: usize = 4 << 20;
+/// The end of the process waits this long for the last lines to be read.
+pub const LINES_FLUSH_WAIT: Duration = Duration::from_secs(1);
+/// After the last call, spans may be sent for this long.
+pub const SPANS_STOP_WAIT: Duration = Duration::from_secs(3);
+/// A collector that does not take spans is told of once in this time.
+pub const COLLECTOR_WARN_EVERY: Duration = Duration::from_secs(60);
+/// Largest answer of a collector that is read, in bytes.
+pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;

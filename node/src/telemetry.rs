@@ -1,22 +1,51 @@
-//! Lines for operators on stderr, and figures for Prometheus.
+//! What operators see: lines on stderr, figures for Prometheus, spans for a collector. Nothing waits for any of them.
 
-use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use tracing_subscriber::{EnvFilter, fmt};
+mod collector;
+mod figures;
+mod json;
+mod lines;
+mod spans;
 
-/// Lines go to stderr: as text on a terminal, else as JSON. `RUST_LOG` sets what is shown.
-pub fn lines() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::IsTerminal::is_terminal(&std::io::stderr()) { lines.init() } else { lines.json().flatten_event(true).init() }
+use actors::{ports, report::Report, trace::Sampler};
+use egress::Setup;
+use events::limits;
+use std::sync::Arc;
+
+pub use figures::figures;
+pub use lines::{flush, lines};
+use spans::Spans;
+
+/// The port of calls.
+pub struct Telemetry {
+    spans: Option<Spans>,
 }
 
-/// Seconds; every histogram has buckets, for summaries grow between scrapes.
-const SECONDS: [f64; 14] = [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 30.0, 120.0];
+impl Telemetry {
+    /// Spans are made if the environment names a collector.
+    ///
+    /// # Errors
+    /// What the environment says of it cannot be used.
+    pub fn new(setup: &Arc<Setup>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Telemetry, crate::cli::Failure> {
+        Ok(Telemetry { spans: Spans::from_vars(setup, vars)? })
+    }
 
-/// Installs the recorder; the handle renders `/metrics`.
-///
-/// # Errors
-/// A recorder is installed already.
-pub fn figures() -> Result<PrometheusHandle, Box<dyn std::error::Error + Send + Sync>> {
-    Ok(PrometheusBuilder::new().set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?.install_recorder()?)
+    /// Sends the spans that wait, for a while.
+    pub fn stop(&self) {
+        if let Some(spans) = &self.spans {
+            spans.stop(limits::SPANS_STOP_WAIT);
+        }
+    }
+}
+
+impl ports::Telemetry for Telemetry {
+    fn sampler(&self) -> Option<&Sampler> {
+        self.spans.as_ref().map(Spans::sampler)
+    }
+
+    fn ended(&self, report: &Report<'_>) {
+        lines::call(report);
+        if let (Some(spans), Some(span)) = (&self.spans, report.span.filter(|span| span.sampled())) {
+            spans.end(report, span);
+        }
+    }
 }

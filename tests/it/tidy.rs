@@ -24,8 +24,17 @@ const EDGES: [(&str, &[&str]); 13] = [
 ];
 
 /// One home for each heavy dependency.
-const HOMES: [(&str, &[&str]); 5] =
-    [("ractor", &["actors"]), ("axum", &["ingress"]), ("openraft", &["raft"]), ("redb", &["store"]), ("rustls", &["egress"])];
+const HOMES: [(&str, &[&str]); 9] = [
+    ("ractor", &["actors"]),
+    ("axum", &["ingress"]),
+    ("openraft", &["raft"]),
+    ("redb", &["store"]),
+    ("rustls", &["egress"]),
+    ("opentelemetry", &["node"]),
+    ("opentelemetry-http", &["node"]),
+    ("opentelemetry-otlp", &["node"]),
+    ("opentelemetry_sdk", &["node"]),
+];
 
 /// Crates without a clock, environment, file, chance or runtime.
 const PURE: [&str; 4] = ["events", "journal", "cluster-config", "dialects"];

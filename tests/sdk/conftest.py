@@ -73,6 +73,8 @@ class Sim:
 class Node:
     """A running node. `config` is a dict; YAML reads JSON."""
 
+    stderr = None
+
     def __init__(self, folder, config, *flags, env=()):
         self.folder, self.flags, self.env = Path(folder), flags, dict(env)
         self.port = free_port()
@@ -83,9 +85,9 @@ class Node:
         self.start()
 
     def start(self):
-        environment = dict(os.environ, TOLLGATE_ADMIN_TOKEN=ADMIN, RUST_LOG="warn", **self.env)
+        environment = {**os.environ, "TOLLGATE_ADMIN_TOKEN": ADMIN, "RUST_LOG": "warn", **self.env}
         command = [BINARY, "serve", "-f", self.file, "--listen", f"127.0.0.1:{self.port}", "--data", self.folder / "data", *self.flags]
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=self.stderr)
         self.read, self.known = 0, {}
         wait_for(f"{self.url}/readyz", self.process)
 

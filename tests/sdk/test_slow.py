@@ -51,7 +51,7 @@ def overstay(node):
     with httpx.stream("POST", f"{node.url}/v1/chat/completions", json=body, headers=HEADERS, timeout=60) as answer:
         for line in answer.iter_lines():
             frames += [line] if line else []
-            if len(frames) == 3:
+            if line and len(frames) == 3:
                 node.process.send_signal(signal.SIGTERM)
                 told = time.monotonic()
     return answer.headers["x-request-id"], time.monotonic() - told, frames[-1], node.process.wait(10)

@@ -3,7 +3,8 @@
 
 use crate::{AppendFault, Future, Health, Journal, Observer, look};
 use events::{
-    Amount, Boot, BudgetId, CallId, Event, Every, Figures, KeyId, Money, NodeId, Owner, Rates, State, StreamId, TenantId, Unit, Usage, budget,
+    Amount, Boot, BudgetId, CallId, Event, Every, Figures, KeyId, Money, NodeId, Owner, Rates, State, StreamId, TenantId, Unit, Usage,
+    budget,
     call::{self, Admitted, Finished},
     envelope::{Principal, Recorded},
     key, limits, node, tenant,
@@ -44,7 +45,8 @@ impl House {
         let house = House { journal };
         let settings = key::Settings { tenant: TENANT, scope: None, name: "k".into(), models: None, rates: Rates::default() };
         let secret = key::Secret { hash: key::KeyHash([7; 32]), hint: "…".into() };
-        let identity = budget::Identity { owner: Owner::Tenant(TENANT), unit: Unit::Tokens, every: Every::Total, ..budget::Identity::default() };
+        let identity =
+            budget::Identity { owner: Owner::Tenant(TENANT), unit: Unit::Tokens, every: Every::Total, ..budget::Identity::default() };
         for event in [
             Event::Node(NODE, node::Event::Joined),
             Event::Tenant(TENANT, tenant::Event::Created { name: "acme".into(), rates: Rates::default() }),
@@ -90,7 +92,8 @@ impl House {
 
     /// Settled and held.
     pub fn books(&self) -> (Amount, Amount) {
-        look(&*self.journal, |state| state.figures(BUDGET, state.desk.time()).map(|(_, window)| (window.settled, window.held))).expect("a budget")
+        look(&*self.journal, |state| state.figures(BUDGET, state.desk.time()).map(|(_, window)| (window.settled, window.held)))
+            .expect("a budget")
     }
 
     /// The admission of a call of so many tokens, decided now.
@@ -193,7 +196,12 @@ async fn guards(house: &House) {
     assert_eq!(house.one(seq(BOOT, 3), house.admit(2, BOOT, 40)).await, Outcome::Held(0));
     assert_eq!(house.one(seq(BOOT, 4), house.admit(2, BOOT, 51)).await, Outcome::Exceeded(0));
     let extended = call::Extended { attempt: 2, adds: Vec::new(), ceiling: Figures::default() };
-    let extend = |call| transaction(vec![Guard::HoldOpen(CallId(call)), Guard::Fits], vec![Event::Call(CallId(call), call::Event::Extended(extended.clone()))]);
+    let extend = |call| {
+        transaction(
+            vec![Guard::HoldOpen(CallId(call)), Guard::Fits],
+            vec![Event::Call(CallId(call), call::Event::Extended(extended.clone()))],
+        )
+    };
     assert_eq!(house.one(seq(BOOT, 5), extend(9)).await, Outcome::NotOpen);
     assert_eq!(house.one(seq(BOOT, 6), extend(1)).await, Outcome::Taken);
     assert_eq!(house.books(), (0, 40));
@@ -222,11 +230,15 @@ async fn places(house: &House) {
 }
 
 async fn entries(house: &House) {
-    let group = |number, transactions: Vec<Transaction>| Group { sequence: seq(BOOT, number), transactions: transactions.into_iter().map(Some).collect() };
+    let group = |number, transactions: Vec<Transaction>| Group {
+        sequence: seq(BOOT, number),
+        transactions: transactions.into_iter().map(Some).collect(),
+    };
     let one = house.admit(1, BOOT, 60);
     let two = house.admit(2, BOOT, 60);
     let three = house.admit(3, BOOT, 60);
-    let groups = vec![group(1, vec![one]), group(1, vec![two.clone()]), group(2, vec![two]), group(3, vec![finish(1, 5)]), group(4, vec![three])];
+    let groups =
+        vec![group(1, vec![one]), group(1, vec![two.clone()]), group(2, vec![two]), group(3, vec![finish(1, 5)]), group(4, vec![three])];
     let outcomes = house.journal.append(groups).await.expect("a healthy journal appends");
     let alone = |outcome| done(&[outcome]);
     let expected = [Outcome::Taken, Outcome::Taken, Outcome::Held(0), Outcome::Taken, Outcome::Taken];
@@ -244,7 +256,10 @@ async fn reading(house: &House) {
     assert_eq!(all.len() as u64, house.position());
     assert!(all.iter().map(|record| record.envelope.n).eq(0..house.position()), "dense from 0");
     let some = house.journal.read(7, 5).await.expect("it reads");
-    assert_eq!(some.iter().map(|record| &record.leaf).collect::<Vec<_>>(), all[7..12].iter().map(|record| &record.leaf).collect::<Vec<_>>());
+    assert_eq!(
+        some.iter().map(|record| &record.leaf).collect::<Vec<_>>(),
+        all[7..12].iter().map(|record| &record.leaf).collect::<Vec<_>>()
+    );
     assert!(house.journal.read(house.position(), 5).await.expect("it reads").is_empty());
     assert!(house.journal.read(u64::MAX, 5).await.expect("it reads").is_empty());
     let mut replayed = State::default();

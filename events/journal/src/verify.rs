@@ -36,7 +36,12 @@ fn damage_of(file: &str, error: &io::Error) -> Damage {
 
 /// Opens the history under glass and goes through every leaf, every hash beside it, and every head in a footer or a name. `durable`: events that the
 /// state proves; hashes behind them may not have been synced. `each` gets the leaves in order, as far as none is missing.
-pub fn history(disk: &Arc<dyn Disk>, durable: u64, findings: &mut Findings, each: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> Option<History> {
+pub fn history(
+    disk: &Arc<dyn Disk>,
+    durable: u64,
+    findings: &mut Findings,
+    each: &mut dyn FnMut(u64, &[u8], &mut Findings),
+) -> Option<History> {
     let glass = Arc::new(Overlay::new(disk.clone()));
     let (history, notes) = findings.take("history/", History::open(glass))?;
     findings.notes.extend(notes);

@@ -40,7 +40,11 @@ pub(crate) fn check(log: &SegmentLog, history: &History, state: &State, mark: Op
         let what = format!("the log begins with entry {first}, but the state ends before entry {next}");
         return Err(damage("log/", None, what));
     }
-    let replica = Replica::new(state.clone(), mark.and_then(|mark| mark.applied), mark.map_or_else(Membership::default, |mark| mark.membership.clone()));
+    let replica = Replica::new(
+        state.clone(),
+        mark.and_then(|mark| mark.applied),
+        mark.map_or_else(Membership::default, |mark| mark.membership.clone()),
+    );
     prove(log, &history.reader(), replica, next)
 }
 
@@ -65,7 +69,11 @@ fn prove(log: &SegmentLog, history: &HistoryReader, mut replica: Replica, mut ne
     let end = log.last().map_or(next, |last| last + 1);
     while replica.state.position() < history.len() {
         if next >= end {
-            let what = format!("the log ends before entry {next} with {} events, but the history holds {}", replica.state.position(), history.len());
+            let what = format!(
+                "the log ends before entry {next} with {} events, but the history holds {}",
+                replica.state.position(),
+                history.len()
+            );
             return Err(damage("log/", None, what));
         }
         let entries = read_disk(&log.reader(), next, end.min(next + CHUNK))?;

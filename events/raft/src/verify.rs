@@ -109,6 +109,8 @@ fn ids(log: &SegmentLog) -> io::Result<()> {
 
 fn against_each_other(log: &SegmentLog, history: &journal::history::History, stored: Option<&Stored>) -> io::Result<()> {
     let Some(stored) = stored else { return recovery::check(log, history, &State::default(), None) };
-    let state = stored.state().map_err(|error| io::Error::from(Damage { file: "state/".into(), record: None, offset: 0, what: error.to_string() }))?;
+    let state = stored
+        .state()
+        .map_err(|error| io::Error::from(Damage { file: "state/".into(), record: None, offset: 0, what: error.to_string() }))?;
     recovery::check(log, history, &state, Some(&Mark::read(&stored.meta)?))
 }

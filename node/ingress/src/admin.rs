@@ -113,7 +113,8 @@ pub(crate) async fn events(
     if !app.admin.lets_in(&headers) {
         return not_let_in(&app, &uri, &headers);
     }
-    let from = query.get("from").map_or(Some(0), |from| from.parse::<Position>().ok().map(|position| position.n));
+    let from = query.get("from").map_or(Some(Position::new(0)), |from| from.parse::<Position>().ok());
+    let from = from.filter(|position| position.shard == 0).map(|position| position.n); // there is one
     let limit = query.get("limit").map_or(Some(1_000), |limit| limit.parse::<usize>().ok());
     let (Some(from), Some(limit)) = (from, limit) else {
         let fault = Fault::new(

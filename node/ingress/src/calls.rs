@@ -4,9 +4,13 @@ use crate::{App, Body, KeyRefusal, bare, guess_dialect, principal};
 use actors::{
     call::{self, Incoming, Reply, ReplyBody},
     fault::{Fault, Side},
+    policy::Policy,
+    report::Early,
+    trace::Span,
 };
 use axum::extract::State;
 use bytes::{Bytes, BytesMut};
+use cluster_config::Principal;
 use dialects::{Dialect, Endpoint, ErrorKind, Request as Read, read_request};
 use events::{CallId, limits};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
@@ -23,7 +27,13 @@ pub(crate) async fn handle(app: App, endpoint: Endpoint, request: Request<Wire>)
     let started = Instant::now();
     let id = app.new_call_id();
     let (parts, mut body) = request.into_parts();
-    match take(&app, endpoint, id, started, parts, &mut body).await {
+    let span = app.reactor.begin_span(&parts.headers);
+    let caller = principal(&app, &parts.headers).map_err(|refusal| key_fault(&refusal));
+    let taken = match &caller {
+        Ok(caller) => take(&app, endpoint, Head { id, started, span: span.clone(), caller, parts }, &mut body).await,
+        Err(fault) => Err(fault.clone()),
+    };
+    match taken {
         Ok(incoming) => {
             let place = incoming.place.clone();
             match call::start(app.reactor.clone(), incoming).await {
@@ -35,6 +45,8 @@ pub(crate) async fn handle(app: App, endpoint: Endpoint, request: Request<Wire>)
             if !body.is_end_stream() {
                 tokio::spawn(tokio::time::timeout(limits::LINGER, drop_rest(body)));
             }
+            let principal = caller.as_ref().ok().map(|(principal, _)| &**principal);
+            app.reactor.refused(&Early { call: id, span: span.as_ref(), endpoint, principal, started }, &fault);
             refuse(endpoint.dialect(), &id.to_string(), &fault)
         }
     }
@@ -44,9 +56,18 @@ async fn drop_rest(mut body: Wire) {
     while let Some(Ok(_)) = body.frame().await {}
 }
 
+/// What is known of a request before its body.
+struct Head<'a> {
+    id: CallId,
+    started: Instant,
+    span: Option<Span>,
+    caller: &'a (Arc<Principal>, Arc<Policy>),
+    parts: Parts,
+}
+
 /// Everything before the call's own task: nothing is held yet.
-async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts: Parts, body: &mut Wire) -> Result<Incoming, Fault> {
-    let (principal, policy) = principal(app, &parts.headers).map_err(|refusal| key_fault(&refusal))?;
+async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) -> Result<Incoming, Fault> {
+    let Head { id, started, span, caller: (principal, policy), parts } = head;
     if app.draining() {
         return Err(Fault::gateway_busy("this node is stopping"));
     }
@@ -58,14 +79,15 @@ async fn take(app: &App, endpoint: Endpoint, id: CallId, started: Instant, parts
     check(&request)?;
     Ok(Incoming {
         id,
-        principal,
-        policy,
+        principal: principal.clone(),
+        policy: policy.clone(),
         request: Arc::new(request),
         body,
         headers: parts.headers,
         tags: Arc::new(tags),
         timeout,
         started,
+        span,
         place: Arc::new(place),
     })
 }

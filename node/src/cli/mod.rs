@@ -17,9 +17,20 @@ pub struct Cli {
     verb: Verb,
 }
 
+/// What a node reads besides its flags.
+const SERVE_VARIABLES: &str = "\
+Environment:
+  TOLLGATE_ADMIN_TOKEN             the administrator's token; else one is made and printed
+  TOLLGATE_MASTER_KEY[_FILE]       seals the providers' secrets; else one is made
+  OPENAI_API_KEY, …                without a file, each provider whose usual variable is set is there
+  RUST_LOG                         which lines are shown; `info` unless said
+  OTEL_EXPORTER_OTLP_ENDPOINT, …   where spans go, and OpenTelemetry's other variables (README, Telemetry)
+  HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE   how providers and the collector are reached";
+
 #[derive(Subcommand)]
 enum Verb {
     /// Runs a node.
+    #[command(after_long_help = SERVE_VARIABLES)]
     Serve(serve::Flags),
     /// Applies a configuration file to a running node.
     Apply(apply::Flags),
@@ -40,6 +51,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::ProviderSim(flags) => provider_sim::run(&flags),
         Verb::Version => version::run(),
     };
+    crate::telemetry::flush();
     match done {
         Ok(code) => code,
         Err(why) => {

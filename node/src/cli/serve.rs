@@ -2,7 +2,7 @@
 
 use super::Failure;
 use crate::{
-    telemetry,
+    telemetry::{self, Telemetry},
     threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
     vault::{Keeping, Vault},
     world::{SystemEntropy, WallClock},
@@ -55,7 +55,7 @@ enum Kind {
 }
 
 pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
-    telemetry::lines();
+    telemetry::lines()?;
     let vars = |name: &str| std::env::var(name).ok();
     let figures = telemetry::figures()?;
     let config = match &flags.file {
@@ -72,7 +72,8 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let vault = Vault::open(data.as_ref().map(|dir| Keeping { folder: &flags.data, is_new: dir.is_new }), &vars)?;
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(data, vault.clone()), lanes)?;
-    let core = core_thread.core.clone();
+    let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
+    let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();
         Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
@@ -89,10 +90,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         places: places.clone(),
         administration,
         admin: Arc::new(Admin::new(&admin_token(&vars))),
-        metrics: Arc::new(move || {
-            figures.run_upkeep();
-            figures.render()
-        }),
+        metrics: figures.scraper(places.clone()),
         closing,
     };
     let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];
@@ -106,6 +104,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         let _ = reactor.join(); // a panic there was told by the hook
     }
     core_thread.stop();
+    telemetry.stop();
     Ok(code)
 }
 
@@ -114,7 +113,9 @@ fn data_dir(flags: &Flags) -> Result<Option<DataDir>, Failure> {
     if flags.journal == Kind::Memory {
         return Ok(None);
     }
-    let opened = RealDisk::new(&flags.data).map_err(DataDirFault::Io).and_then(|disk| DataDir::open(Arc::new(disk), SystemEntropy.draw().to_be_bytes()));
+    let opened = RealDisk::new(&flags.data)
+        .map_err(DataDirFault::Io)
+        .and_then(|disk| DataDir::open(Arc::new(disk), SystemEntropy.draw().to_be_bytes()));
     opened.map(Some).map_err(|fault| format!("{}: {fault}", flags.data.display()).into())
 }
 
@@ -138,6 +139,7 @@ fn settings(clock: Arc<WallClock>) -> raft::Settings {
 /// A store failed: nothing that is answered from now on could be trusted.
 fn fail_stop(why: String) {
     tracing::error!(why, "the journal has failed; the process ends");
+    telemetry::flush();
     std::process::exit(70); // EX_SOFTWARE
 }
 
@@ -212,6 +214,7 @@ async fn until_told(core: &Core, places: &Arc<Semaphore>) -> ExitCode {
         () = over => ExitCode::SUCCESS,
         () = told(&mut term, &mut int) => {
             tracing::warn!("told twice: the process ends at once");
+            telemetry::flush();
             std::process::exit(130);
         }
     }

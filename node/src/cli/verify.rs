@@ -17,7 +17,8 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if !flags.data.is_dir() {
         return Err(format!("{}: there is no such folder", flags.data.display()).into());
     }
-    let dir = RealDisk::new(&flags.data).map_err(DataDirFault::Io).and_then(|disk| DataDir::open_existing(Arc::new(disk))).map_err(named)?;
+    let dir =
+        RealDisk::new(&flags.data).map_err(DataDirFault::Io).and_then(|disk| DataDir::open_existing(Arc::new(disk))).map_err(named)?;
     let report = raft::verify(&dir);
     for note in &report.notes {
         println!("note: {note}");
@@ -29,6 +30,9 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         println!("{} places are damaged: restore this node from a backup, or from the other members", report.damages.len());
         return Ok(ExitCode::FAILURE);
     }
-    println!("whole: {} events, tree head {}, books {:032x}, {} entries in the log", report.events, report.head, report.books, report.entries);
+    println!(
+        "whole: {} events, tree head {}, books {:032x}, {} entries in the log",
+        report.events, report.head, report.books, report.entries
+    );
     Ok(ExitCode::SUCCESS)
 }

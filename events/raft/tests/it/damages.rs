@@ -31,7 +31,10 @@ async fn killed() -> MemoryDisk {
 }
 
 fn files(disk: &MemoryDisk) -> Vec<String> {
-    ["log", "history", "state"].iter().flat_map(|folder| disk.folder(folder).unwrap().list().unwrap().into_iter().map(move |name| format!("{folder}/{name}"))).collect()
+    ["log", "history", "state"]
+        .iter()
+        .flat_map(|folder| disk.folder(folder).unwrap().list().unwrap().into_iter().map(move |name| format!("{folder}/{name}")))
+        .collect()
 }
 
 /// Bytes of a file that are not zeros: where something stands.

@@ -3,8 +3,9 @@ use events::{
     transaction::{Group, GroupOutcome, Outcome},
 };
 use journal::{
-    Clock, Journal, look,
+    Clock, Journal,
     disk::MemoryDisk,
+    look,
     suite::{House, finish, read_all, seq},
 };
 use raft::{RaftJournal, Settings};

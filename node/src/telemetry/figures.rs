@@ -1,0 +1,59 @@
+//! Figures for Prometheus.
+
+use events::limits;
+use metrics::{counter, describe_counter, describe_gauge, gauge};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::{sync::Arc, thread, time::Duration};
+use tokio::sync::Semaphore;
+
+/// Buckets in seconds: of what takes us microseconds, and of what takes a provider minutes. Summaries would grow between scrapes.
+const SECONDS: [f64; 18] =
+    [0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 30.0, 120.0, 600.0];
+/// Buckets in pieces.
+const PIECES: [f64; 9] = [1.0, 2.0, 4.0, 8.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0];
+/// Values wait in memory until they are sorted into buckets: this often, or when they are asked for.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// The recorder's handle.
+#[derive(Clone)]
+pub struct Figures(PrometheusHandle);
+
+/// Installs the recorder.
+///
+/// # Errors
+/// A recorder is installed already, or no thread could be had.
+pub fn figures() -> Result<Figures, crate::cli::Failure> {
+    let handle = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets_for_metric(Matcher::Suffix("_transactions".into()), &PIECES)?
+        .install_recorder()?;
+    actors::metrics::describe();
+    describe_gauge!("tollgate_build_info", "1, with the version as a label.");
+    describe_gauge!("tollgate_places_in_use", "Calls that hold one of the node's places.");
+    describe_gauge!("tollgate_places", "Calls that the node carries at most.");
+    describe_counter!("tollgate_spans_total", "Spans that ended, and what became of them; the rest waits, or found the queue full.");
+    describe_counter!("tollgate_lines_dropped_total", "Lines that were dropped, for nobody reads stderr.");
+    gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+    counter!("tollgate_lines_dropped_total").absolute(0);
+    let upkeep = handle.clone();
+    thread::Builder::new().name("figures".into()).spawn(move || {
+        loop {
+            thread::sleep(UPKEEP_EVERY);
+            upkeep.run_upkeep();
+        }
+    })?;
+    Ok(Figures(handle))
+}
+
+impl Figures {
+    /// The text of `/metrics`, with how full the node is now.
+    pub fn scraper(self, places: Arc<Semaphore>) -> Arc<dyn Fn() -> String + Send + Sync> {
+        gauge!("tollgate_places").set(limits::CALLS_MAX as f64);
+        let in_use = gauge!("tollgate_places_in_use");
+        Arc::new(move || {
+            in_use.set(limits::CALLS_MAX.saturating_sub(places.available_permits()) as f64);
+            self.0.run_upkeep();
+            self.0.render()
+        })
+    }
+}
