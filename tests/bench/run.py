@@ -23,8 +23,9 @@ STAGES = {
     "c256": (["--conc", "256"], 5),
     "big": (["--conc", "16", "--prompt-bytes", "100000"], 5),
     "paced": (["--stream", "--model", "mock-paced", "--rate", "25", "--conc", "64", "--drain", "10"], 8),
+    "third": (["--drain", "5"], 5),  # an open loop at a third of what c64 came to: for latency
 }
-GATEWAYS = ["direct", "bare", "buffered", "tollgate-memory"]
+GATEWAYS = ["bare", "buffered", "tollgate-memory", "tollgate-raft"]
 
 
 def port():
@@ -51,8 +52,7 @@ def config(mock):
 
 def start(name, listen, mock, folder):
     if name in ("bare", "buffered"):
-        mode = {"bare": "hyper", "buffered": "full"}[name]
-        return pinned(0, [BIN / "refproxy", "--mode", mode, "--port", listen, "--upstream", f"127.0.0.1:{mock}"])
+        return pinned(0, [BIN / "refproxy", "--mode", name, "--port", listen, "--upstream", f"127.0.0.1:{mock}"])
     file = Path(folder) / "tollgate.yaml"
     file.write_text(json.dumps(config(mock)))
     environment = dict(os.environ, RUST_LOG="error", TOLLGATE_ADMIN_TOKEN="bench-admin-token")
@@ -91,27 +91,69 @@ def answers(to, key):
     raise SystemExit("the gateway does not answer")
 
 
+def fdatasync_us(folder):
+    """Median and p99 of the disk's own fdatasync behind a write of 4 KiB into a file that has its room already."""
+    with open(Path(folder) / "probe", "wb", buffering=0) as file:
+        file.write(bytes(16 << 20))
+        os.fsync(file.fileno())
+        took = []
+        for turn in range(400):
+            file.seek(turn * 4096)
+            start = time.perf_counter_ns()
+            file.write(os.urandom(4096))
+            os.fdatasync(file.fileno())
+            took.append((time.perf_counter_ns() - start) / 1000)
+    took.sort()
+    return took[len(took) // 2], took[len(took) * 99 // 100]
+
+
+def one_stage(stage, gateway, to, key, mock, scale, rate):
+    arguments, seconds = STAGES[stage]
+    if stage == "third":
+        arguments = [*arguments, "--rate", f"{rate:.0f}"]
+    seconds = max(1, seconds * scale)
+    before = cpu_ns(gateway.pid)
+    result = load(to, key, arguments, seconds)
+    used = cpu_ns(gateway.pid) - before
+    count = result.get("ok", 0) * (100 if "--stream" in arguments else 1)
+    direct = load(mock, key, arguments, seconds) if stage == "third" else {}
+    added = {f"added_{part}_us": result[f"{part}_us"] - direct[f"{part}_us"] for part in ("p50", "p99") if direct}
+    return {"stage": stage, "cpu_us": used / 1000 / max(1, count), "rss_mib": rss_mib(gateway.pid), "load": result, **added}
+
+
 def measure(name, mock, stages, scale):
-    with tempfile.TemporaryDirectory() as folder:
-        to = mock if name == "direct" else port()
-        gateway = None if name == "direct" else start(name, to, mock, folder)
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
+        to, disk = port(), fdatasync_us(folder)
+        gateway = start(name, to, mock, folder)
         key = KEY if name.startswith("tollgate") else "sk-bench"
         try:
             answers(to, key)
             load(to, key, ["--conc", "32"], 2 * scale)
-            rows = []
+            rows, rate = [], 0
             for stage in stages:
-                arguments, seconds = STAGES[stage]
-                before = cpu_ns(gateway.pid) if gateway else 0
-                result = load(to, key, arguments, max(1, seconds * scale))
-                used = (cpu_ns(gateway.pid) if gateway else 0) - before
-                count = result.get("ok", 0) * (100 if "--stream" in arguments else 1)
-                rows.append({"gateway": name, "stage": stage, "cpu_us": used / 1000 / max(1, count), "rss_mib": rss_mib(gateway.pid) if gateway else 0, "load": result})
+                row = one_stage(stage, gateway, to, key, mock, scale, rate)
+                rate = row["load"]["rps"] / 3 if stage == "c64" else rate
+                rows.append({"gateway": name, "fdatasync_us": disk, **row})
             return rows
         finally:
-            if gateway:
-                gateway.kill()
-                gateway.wait()
+            gateway.kill()
+            gateway.wait()
+
+
+def soak(mock, calls):
+    """Resident memory over many calls: it must not grow."""
+    with tempfile.TemporaryDirectory(dir=OUT) as folder:
+        to = port()
+        gateway = start("tollgate-raft", to, mock, folder)
+        try:
+            answers(to, KEY)
+            step = max(1, calls // 10)
+            for done in range(step, calls + 1, step):
+                result = load(to, KEY, ["--conc", "64", "--count", str(step)], 3600)
+                print(f"{done} calls: {rss_mib(gateway.pid):.1f} MiB resident, {result['rps']:.0f} calls/s, {result['errors']} errors", flush=True)
+        finally:
+            gateway.kill()
+            gateway.wait()
 
 
 def table(rows, stages, gateways):
@@ -123,14 +165,19 @@ def table(rows, stages, gateways):
         return statistics.median(row[what] for row in rows if row["gateway"] == gateway and row["stage"] == stage)
 
     for gateway in gateways:
-        if gateway == "direct":
-            continue
         cells = []
         for stage in stages:
             figure = median(gateway, stage)
             cells.append(f"{figure:.1f} ({figure / median('bare', stage):.2f} / {figure / median('buffered', stage):.2f})")
         rss = max(row["rss_mib"] for row in rows if row["gateway"] == gateway)
         print(f"| {gateway} | " + " | ".join(cells) + f" | {rss:.0f} |")
+    if "third" in stages:
+        print("\n| gateway | added p50 µs | added p99 µs | at calls/s | the disk's fdatasync p50 / p99 µs |\n|---|---|---|---|---|")
+        for gateway in gateways:
+            disk = [statistics.median(row["fdatasync_us"][part] for row in rows if row["gateway"] == gateway) for part in (0, 1)]
+            rate = statistics.median(row["load"]["rps"] for row in rows if row["gateway"] == gateway and row["stage"] == "third")
+            added = [median(gateway, "third", f"added_{part}_us") for part in ("p50", "p99")]
+            print(f"| {gateway} | {added[0]:.0f} | {added[1]:.0f} | {rate:.0f} | {disk[0]:.0f} / {disk[1]:.0f} |")
     failed = [row for row in rows if row["load"].get("errors")]
     print(f"\n{sum(row['load'].get('ok', 0) for row in rows)} calls checked, {len(failed)} stages with errors")
     for row in failed:
@@ -143,6 +190,7 @@ def main():
     flags.add_argument("--rounds", type=int, default=3)
     flags.add_argument("--stages", default=",".join(STAGES))
     flags.add_argument("--gateways", default=",".join(GATEWAYS))
+    flags.add_argument("--soak", type=int, metavar="CALLS", help="only look at the memory over so many calls")
     asked = flags.parse_args()
     subprocess.run(["cargo", "build", "--release", "-p", "tollgate-node", "-p", "tollgate-bench"], cwd=ROOT, check=True)
     OUT.mkdir(parents=True, exist_ok=True)
@@ -151,6 +199,8 @@ def main():
     upstream = pinned(1, [BIN / "mock", "--port", mock])
     rows = []
     try:
+        if asked.soak:
+            return soak(mock, asked.soak)
         for _ in range(1 if asked.quick else asked.rounds):
             for name in gateways:
                 rows += measure(name, mock, stages, 0.3 if asked.quick else 1)
