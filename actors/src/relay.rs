@@ -23,10 +23,14 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// The content type of a stream.
+const STREAM: &[u8] = b"text/event-stream";
+
 /// Delivers an answer that has begun, and records it. Some: it broke off before the caller saw anything of it; nothing is recorded yet.
 pub(crate) async fn deliver(way: &mut Way, ask: &Ask, plan: &Plan, reached: Reached) -> Option<End> {
     way.reactor.handles.first_byte.record(reached.first_byte.as_secs_f64());
-    let is_stream = reached.answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let kind = reached.answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_stream = kind.get(..STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(STREAM));
     if way.request().stream && is_stream { stream(way, ask, plan, reached).await } else { whole(way, ask, plan, reached).await }
 }
 
