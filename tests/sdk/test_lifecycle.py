@@ -125,6 +125,7 @@ def test_a_caller_that_leaves_before_anything_was_sent_owes_nothing(here, sim):
     with socket.create_connection(("127.0.0.1", here.port)) as line:
         head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TIGHT}\r\ncontent-length: {len(payload)}\r\n\r\n"
         line.sendall(head.encode() + payload)
+        wait_until(lambda: "tollgate_calls_in_flight 1" in httpx.get(f"{here.url}/metrics").text)
     ((kind, record),) = wait_until(lambda: list(here.records(since).values()))
     assert (kind, record["reason"]) == ("released", "caller_gone") and sim.stats()["asked"] == 0
     assert "tollgate_calls_released_total 1" in httpx.get(f"{here.url}/metrics").text
