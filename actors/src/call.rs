@@ -166,6 +166,11 @@ impl Way {
             Ok(admitted) => admitted,
             Err(fault) => return self.say(&fault),
         };
+        if self.caller_left() {
+            // nothing was sent, and nobody waits
+            self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::CallerGone }).await;
+            return;
+        }
         let total = plan.candidates.first().map_or(TOTAL, |first| Duration::from_millis(first.provider.settings.timeouts.total_ms));
         self.deadline = self.deadline.min(self.incoming.started + total);
         loop {
@@ -506,6 +511,9 @@ impl Way {
     async fn append_record(&mut self, event: Event) -> bool {
         let key = self.incoming.principal.key;
         self.slot.0.lock().take();
+        if matches!(event, Event::Released { .. }) {
+            self.reactor.handles.released.increment(1);
+        }
         let appended = self.submit(scribe::record(self.incoming.id, event, key), None);
         let appended = tokio::time::timeout(limits::RECORD_WAIT, appended).await;
         self.ended.recorded(self.overhead());

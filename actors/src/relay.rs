@@ -1,7 +1,7 @@
 //! The answer on its way to the caller: whole or in pieces, metered as it passes, its end kept back until the record is durable.
 
 use crate::{
-    attempt,
+    attempt::{self, Meaning},
     call::{Answered, End, Reached, ReplyBody, Way, millis, put},
     charge::{self, Bill, Metered},
     fault::Fault,
@@ -24,10 +24,14 @@ use std::{
 };
 use tokio::sync::mpsc;
 
+/// The content type of a stream.
+const STREAM: &[u8] = b"text/event-stream";
+
 /// Delivers an answer that has begun, and records it. Some: it broke off before the caller saw anything of it; nothing is recorded yet.
 pub(crate) async fn deliver(way: &mut Way, ask: &Ask, plan: &Plan, reached: Reached) -> Option<End> {
     way.reactor.handles.first_byte.record(reached.first_byte.as_secs_f64());
-    let is_stream = reached.answer.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    let kind = reached.answer.headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+    let is_stream = kind.get(..STREAM.len()).is_some_and(|start| start.eq_ignore_ascii_case(STREAM));
     if way.request().stream && is_stream { stream(way, ask, plan, reached).await } else { whole(way, ask, plan, reached).await }
 }
 
@@ -99,15 +103,13 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
 fn broke_early(way: &mut Way, plan: &Plan, reached: &Reached, stop: &Break) -> End {
     let bill = charge::at_ceiling(plan, way.request(), &reached.candidate);
     let end = if matches!(stop, Break::Wire(fault) if attempt::timed_out(fault)) { AttemptEnd::TimedOut } else { AttemptEnd::Broken };
-    way.tally.add(
-        &reached.candidate,
-        end,
-        &bill,
-        millis(reached.first_byte),
-        millis(reached.started.elapsed()),
-        reached.upstream_id.clone(),
-    );
+    add_early(way, reached, end, &bill);
     End::Failed(Answered::Fault(broken(stop, &reached.candidate.provider.name)))
+}
+
+fn add_early(way: &mut Way, reached: &Reached, end: AttemptEnd, bill: &Bill) {
+    let (first_byte, total) = (millis(reached.first_byte), millis(reached.started.elapsed()));
+    way.tally.add(&reached.candidate, end, bill, first_byte, total, reached.upstream_id.clone());
 }
 
 type Collected = Result<Bytes, (Bytes, Break)>;
@@ -259,36 +261,32 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     };
     let stop = relay.run(&mut *reached.answer.body, cancels).await;
     let Relay { reader, mut out, end, head, early, sent_events, .. } = relay;
-    let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled | Break::Unread));
     let failed = reader.failed().cloned();
-    let _ = reached.upstream.cast(upstream::Message::Outcome(match &stop {
-        Some(Break::Wire(_) | Break::Deadline) => upstream::Outcome::Failed,
-        Some(_) => upstream::Outcome::Neutral,
-        None => upstream::Outcome::Answered(reached.first_byte),
+    let stop = stop.or_else(|| (!reader.complete() && failed.is_none()).then(early_end));
+    let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled | Break::Unread));
+    let retry = failed.as_ref().and_then(|failed| again(failed.status));
+    let _ = reached.upstream.cast(upstream::Message::Outcome(match (&stop, retry) {
+        (Some(Break::Wire(_) | Break::Deadline), _) => upstream::Outcome::Failed,
+        (None, Some(status)) if status.is_server_error() => upstream::Outcome::Failed,
+        (None, None) => upstream::Outcome::Answered(reached.first_byte),
+        _ => upstream::Outcome::Neutral,
     })); // it ended with its reactor
-    if out.is_none()
-        && !reader.complete()
-        && let Some(stop @ Break::Wire(_)) = stop.as_ref().or(early_end_of(&stop, &failed).as_ref())
-    {
-        return Some(broke_early(way, plan, &reached, stop));
+    if out.is_none() && !reader.complete() {
+        match (&stop, retry) {
+            (Some(stop @ Break::Wire(_)), _) => return Some(broke_early(way, plan, &reached, stop)),
+            (None, Some(status)) => return Some(failed_early(way, plan, &reached, &reader, status, head, [early, end].concat())),
+            _ => {}
+        }
     }
     let usage = reader.usage().map(|usage| usage.plus(&reader.beside()));
-    // A stream that broke off has at best the figures of its beginning: those of its output are our own.
-    let usage = usage.filter(|_| complete || failed.is_some());
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
     if way.is_traced() {
         let owned = |text: Option<&str>| text.map(str::to_owned);
         way.ended.said = Some(Said { id: owned(reader.id()), model: owned(reader.model()), finish: owned(reader.finish()) });
     }
-    let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
+    let stop = stop.filter(|_| !complete);
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
-    let outcome = if complete && failed.is_none() {
-        Outcome::Ok
-    } else if stop.is_some() {
-        outcome_of(stop.as_ref())
-    } else {
-        Outcome::Failed
-    };
+    let outcome = if failed.is_some() && stop.is_none() { Outcome::Failed } else { outcome_of(stop.as_ref()) };
     if failed.is_some() {
         way.ended.failed_inside();
     }
@@ -348,9 +346,28 @@ async fn give(way: &mut Way, out: &mpsc::Sender<Bytes>, piece: Bytes) -> Given {
     given
 }
 
-/// A stream that ended by itself before its end, without an error of its own.
-fn early_end_of(stop: &Option<Break>, failed: &Option<dialects::StreamFault>) -> Option<Break> {
-    (stop.is_none() && failed.is_none()).then(early_end)
+/// The status that an error inside of a stream stands for, if another try may go better.
+fn again(status: u16) -> Option<StatusCode> {
+    StatusCode::from_u16(status).ok().filter(|status| attempt::meaning(*status) == Meaning::Retry)
+}
+
+/// An error came in place of a first token: as good as an error status, unless the answer had begun. It passes unchanged after the last try.
+fn failed_early(
+    way: &mut Way,
+    plan: &Plan,
+    reached: &Reached,
+    reader: &Stream,
+    status: StatusCode,
+    head: Option<(StatusCode, HeaderMap)>,
+    frames: Vec<Bytes>,
+) -> End {
+    let (end, bill) = match reader.id() {
+        None => (AttemptEnd::Status(status.as_u16()), Bill::default()),
+        Some(_) => (AttemptEnd::Broken, charge::at_ceiling(plan, way.request(), &reached.candidate)),
+    };
+    add_early(way, reached, end, &bill);
+    let (status, headers) = head.unwrap_or_default();
+    End::Failed(Answered::Whole { status, headers, body: join(frames) })
 }
 
 /// Upstream closed before the dialect's end.
@@ -449,7 +466,8 @@ impl Relay<'_> {
         if self.reader.started() {
             self.way.ended.first_token(self.way.incoming.started);
         }
-        if self.reader.started() || !self.end.is_empty() || self.early.len() > limits::ANSWER_QUEUE_MAX {
+        let ended = !self.end.is_empty() && self.reader.failed().is_none();
+        if self.reader.started() || ended || self.early.len() > limits::ANSWER_QUEUE_MAX {
             return self.flush().await;
         }
         None

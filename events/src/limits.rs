@@ -16,6 +16,9 @@ pub const HEAD_BYTES_READ_MAX: usize = 96 << 10;
 pub const HEADERS_READ_MAX: usize = 200;
 /// A request head must be there after this long, or the connection is closed (slow-loris).
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection that carries nothing is closed after this long: longer than load balancers keep theirs (60 to 75 s), which would else send
+/// a call into a connection that is just being closed.
+pub const IDLE_TIMEOUT: Duration = Duration::from_secs(180);
 /// A request body must be there after this long.
 pub const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 /// What is left of a refused request's body is read and dropped for this long: a connection that is closed while its caller still sends

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import httpx
 import pytest
-from conftest import APP, HELLO, PRICE, Node
+from conftest import ADMIN, APP, HELLO, PRICE, Node, free_port
 
 KEY = "sk-account-000001"
 
@@ -115,3 +115,18 @@ def test_metrics_count(here):
     before = figure(name)
     httpx.post(f"{here.url}/v1/chat/completions", json={"model": "m", "messages": HELLO, "max_tokens": 7}, headers={"x-api-key": KEY})
     assert figure(name) == before + 1 and figure("tollgate_calls_in_flight") == 0
+
+
+def test_administration_on_an_address_of_its_own(sim, tmp_path):
+    admin = f"127.0.0.1:{free_port()}"
+    node = Node(tmp_path, {"tenants": [{"name": "acme"}], "keys": [{"name": "k", "scope": "acme", "secret": KEY}]}, "--admin-listen", admin)
+    token = {"authorization": f"Bearer {ADMIN}"}
+    try:
+        for path in ("/metrics", "/api/v1/events"):
+            assert httpx.get(f"{node.url}{path}", headers=token).status_code == 404 and httpx.get(f"http://{admin}{path}", headers=token).status_code == 200
+        for url, status in ((node.url, 200), (f"http://{admin}", 404)):
+            assert httpx.get(f"{url}/v1/models", headers={"x-api-key": KEY}).status_code == status
+            assert httpx.get(f"{url}/readyz").status_code == 200
+        assert httpx.post(f"http://{admin}/v1/chat/completions", json={}, headers={"x-api-key": KEY}).status_code == 404
+    finally:
+        node.stop()

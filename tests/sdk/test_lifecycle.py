@@ -10,6 +10,7 @@ import httpx
 import pytest
 from conftest import APP, HELLO, PRICE, Node, wait_until
 
+TIGHT = "sk-tight-00000001"
 HEADERS = {"authorization": f"Bearer {APP}"}
 # 400 tokens at 20 a second: nobody waits for the end of it
 LONG = {"messages": HELLO, "max_tokens": 400, "x_sim": {"output": "max", "chunk_ms": 50}}
@@ -27,8 +28,9 @@ def config(sim):
             provider("short", timeouts={"total": "2s"}),
             {"name": "claude", "dialect": "anthropic", "base_url": sim.url, "headers": {"x-call": "{call_id}"}, "price": PRICE},
         ],
+        "models": [{"name": "long", "targets": [{"provider": "plain", "model": "gpt-4o"}], "price": PRICE, "context_tokens": 1_000_000_000, "max_output_tokens": 100}],
         "tenants": [{"name": "acme", "budgets": [{"limit": "1000 USD", "every": "total"}]}],
-        "keys": [{"name": "app", "scope": "acme", "secret": APP}],
+        "keys": [{"name": "app", "scope": "acme", "secret": APP}, {"name": "tight", "scope": "acme", "secret": TIGHT, "budgets": [{"limit": "10 USD", "every": "total"}]}],
     }
 
 
@@ -113,6 +115,20 @@ def test_a_caller_that_leaves_before_the_answer_has_begun(here, sim, body):
     assert record["outcome"] == "aborted" and record["attempt_list"][0]["end"] == "cancelled"
     assert record["attempts"] == 1 and float(record["cost"]) > 0, "it may have cost money"
     books_are_closed(here)
+
+
+def test_a_caller_that_leaves_before_anything_was_sent_owes_nothing(here, sim):
+    # by its bytes it does not fit, so that its tokens are counted first: that takes a moment
+    payload = json.dumps({"model": "long", "max_tokens": 9, "messages": [{"role": "user", "content": "hello there " * 1_000_000}]}).encode()
+    sim.clear()
+    since = here.last()
+    with socket.create_connection(("127.0.0.1", here.port)) as line:
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TIGHT}\r\ncontent-length: {len(payload)}\r\n\r\n"
+        line.sendall(head.encode() + payload)
+        wait_until(lambda: "tollgate_calls_in_flight 1" in httpx.get(f"{here.url}/metrics").text)
+    ((kind, record),) = wait_until(lambda: list(here.records(since).values()))
+    assert (kind, record["reason"]) == ("released", "caller_gone") and sim.stats()["asked"] == 0
+    assert "tollgate_calls_released_total 1" in httpx.get(f"{here.url}/metrics").text
 
 
 def test_a_caller_that_does_not_read_does_not_keep_the_call(here, sim):

@@ -57,7 +57,7 @@ def node(sim, weak, nowhere, tmp_path_factory):
 
     def target(url=sim.url + "/v1", wish=(), **more):
         headers = {"x-call": "{call_id}"} | {f"x-sim-{name}": value for name, value in dict(wish).items()}
-        return {"dialect": "openai", "base_url": url, "headers": headers, "price": PRICE, "timeouts": TIMEOUTS, **more}
+        return {"dialect": "openai", "base_url": url, "headers": headers, "price": PRICE, "timeouts": TIMEOUTS} | more
 
     def model(name, *targets):
         # one provider a target, so that no test meets the breaker of another
@@ -71,6 +71,10 @@ def node(sim, weak, nowhere, tmp_path_factory):
     model("nowhere-then-good", target(nowhere), target())
     model("400-then-good", target(wish={"status": "400"}), target())
     model("broken-then-good", target(wish={"cut": "5"}), target())
+    for path in ("chat/completions", "completions", "responses", "messages"):
+        how = {"url": sim.url, "dialect": "anthropic"} if path == "messages" else {}
+        model(f"event-{path.replace('/', '-')}", target(wish={"error_event": "0"}, **how))
+        model(f"event-{path.replace('/', '-')}-then-good", target(wish={"error_event": "0"}, **how), target(**how))
     model("good", target())
     model("late", target(wish={"latency_ms": "60000"}))
     model("total", target(wish={"chunk_ms": "100", "latency_ms": "100", "output": "max"}, timeouts={"total": "700ms"}))
@@ -122,6 +126,22 @@ def test_what_never_connected_cost_nothing(node, model):
 def test_the_callers_own_fault_is_not_tried_elsewhere(node):
     answer = chat(node, "400-then-good")
     assert answer.status_code == 400 and answer.headers["x-tollgate-attempts"] == "1"
+
+
+@pytest.mark.parametrize("path", ["chat/completions", "completions", "responses", "messages"])
+def test_an_error_in_place_of_a_first_token(node, path):
+    body = {"chat/completions": {"messages": HELLO}, "completions": {"prompt": "x"}, "responses": {"input": "x"}, "messages": {"messages": HELLO, "max_tokens": 5}}[path]
+
+    def ask(model):
+        answer = httpx.post(f"{node.url}/v1/{path}", json=body | {"model": model, "stream": True}, headers=HEADERS, timeout=30)
+        assert answer.status_code == 200 and answer.headers["content-type"].startswith("text/event-stream") and answer.headers["x-tollgate-attempts"] == "2"
+        return answer.text, node.record(answer.headers["x-request-id"])
+
+    text, record = ask(f"event-{path.replace('/', '-')}-then-good")
+    assert "event: error" not in text and '{"error"' not in text and record["outcome"] == "ok" and record["attempt_list"][0] | {"end": "status", "cost": "0"} == record["attempt_list"][0]
+    # behind the last try it passes in the provider's own words
+    text, record = ask(f"event-{path.replace('/', '-')}")
+    assert "error" in text and "tollgate" not in text and (record["outcome"], record["cost"]) == ("failed", "0")
 
 
 def test_behind_the_first_token_there_is_no_other_provider(node, sim):

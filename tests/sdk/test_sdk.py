@@ -1,5 +1,6 @@
 """The official packages at their default settings, against the running binary."""
 
+import asyncio
 import json
 import time
 
@@ -73,6 +74,41 @@ def test_anthropic(node, claude):
     assert node.usage(APP)["cost"] == before
 
 
+def test_helpers_of_the_packages(node, sim, gpt, claude):
+    with gpt.chat.completions.stream(model="fast", messages=HELLO, max_tokens=50, tools=[dict(TOOL, function=dict(TOOL["function"], strict=True))]) as stream:
+        assert stream.get_final_completion().choices[0].finish_reason
+    with gpt.responses.stream(model="fast", input="Hello", max_output_tokens=20) as stream:
+        assert stream.get_final_response().output_text
+    with gpt.chat.completions.with_streaming_response.create(model="fast", messages=HELLO, max_tokens=5) as raw:
+        assert raw.headers["x-request-id"].startswith("call_") and raw.json()["choices"]
+    # the beta of the package asks for `/v1/messages?beta=true`
+    answer = claude.beta.messages.create(model="claude", messages=HELLO, max_tokens=5, betas=["some-beta-1"])
+    assert answer.content[0].text and ["anthropic-beta", "some-beta-1"] in sim.requests()["data"][0]["headers"]
+    tool = {"name": "weather", "input_schema": TOOL["function"]["parameters"]}
+    used = claude.messages.create(model="claude", messages=HELLO, max_tokens=50, tools=[tool], tool_choice={"type": "any"})
+    assert used.stop_reason == "tool_use" and "city" in used.content[-1].input
+    by_token = anthropic.Anthropic(base_url=node.url, auth_token=APP, api_key=None)
+    assert by_token.messages.create(model="claude", messages=HELLO, max_tokens=5).content
+
+
+def test_asynchronous_clients(node):
+    async def all_of_them():
+        gpt = openai.AsyncOpenAI(base_url=f"{node.url}/v1", api_key=APP)
+        claude = anthropic.AsyncAnthropic(base_url=node.url, api_key=APP)
+
+        async def chat():
+            stream = await gpt.chat.completions.create(model="fast", messages=HELLO, max_tokens=5, stream=True)
+            return [chunk async for chunk in stream][-1].choices[0].finish_reason
+
+        async def messages():
+            async with claude.messages.stream(model="claude", messages=HELLO, max_tokens=5) as stream:
+                return (await stream.get_final_message()).stop_reason
+
+        return await asyncio.gather(*(one() for _ in range(20) for one in (chat, messages)))
+
+    assert set(asyncio.run(all_of_them())) == {"length", "max_tokens"}
+
+
 def test_without_v1_and_by_either_header(node):
     body = {"model": "fast", "messages": HELLO, "max_tokens": 4}
     assert httpx.post(f"{node.url}/chat/completions", json=body, headers={"x-api-key": APP}).status_code == 200
@@ -138,18 +174,20 @@ def test_fallback_and_upstream_errors(node, gpt):
     assert node.record(caught.value.response.headers["x-request-id"])["cost"] == "0"
 
 
-@pytest.mark.parametrize("dialect", ["openai", "anthropic"])
-def test_a_stream_that_breaks_off_raises_and_is_recorded(node, dialect):
+@pytest.mark.parametrize("endpoint", ["chat", "completions", "responses", "messages"])
+def test_a_stream_that_breaks_off_raises_and_is_recorded(node, endpoint):
     since = len(node.events())
-    cut = {"x_sim": {"cut": 8}}
-    if dialect == "openai":
-        client = openai.OpenAI(base_url=f"{node.url}/v1", api_key=APP)
-        with pytest.raises(openai.APIError):
-            list(client.chat.completions.create(model="fast", messages=HELLO, max_tokens=50, stream=True, extra_body=cut))
-    else:
-        client = anthropic.Anthropic(base_url=node.url, api_key=APP)
-        with pytest.raises(anthropic.APIError):
-            list(client.messages.create(model="claude", messages=HELLO, max_tokens=50, stream=True, extra_body=cut))
+    gpt, claude = openai.OpenAI(base_url=f"{node.url}/v1", api_key=APP), anthropic.Anthropic(base_url=node.url, api_key=APP)
+    cut = {"stream": True, "extra_body": {"x_sim": {"cut": 8}}}
+    with pytest.raises((openai.APIError, anthropic.APIError), match="broke off"):
+        list(
+            {
+                "chat": lambda: gpt.chat.completions.create(model="fast", messages=HELLO, max_tokens=50, **cut),
+                "completions": lambda: gpt.completions.create(model="fast", prompt="Hello!", max_tokens=50, **cut),
+                "responses": lambda: gpt.responses.create(model="fast", input="Hello!", max_output_tokens=50, **cut),
+                "messages": lambda: claude.messages.create(model="claude", messages=HELLO, max_tokens=50, **cut),
+            }[endpoint]()
+        )
     finished = [event["data"] for event in node.events(since) if event["type"] == "tollgate.call.finished.v1"]
     assert [data["outcome"] for data in finished] == ["failed"] and finished[0]["estimated"]
 

@@ -35,6 +35,22 @@ def dribble(node, head, more):
     raise AssertionError(f"still open after 90 s, having said {said!r}")
 
 
+def idle(node):
+    """Two requests on one connection, with a long pause between them; then half a head. Gives both answers, and what `dribble` gives."""
+    ask = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", node.port), timeout=5) as line:
+        line.sendall(ask)
+        first = line.recv(4096)
+        time.sleep(15)
+        line.sendall(ask)
+        second = line.recv(4096)
+        line.sendall(b"GET /livez HTTP/1.1\r\nho")
+        line.settimeout(60)
+        start = time.monotonic()
+        assert line.recv(4096) == b""
+    return first, second, time.monotonic() - start
+
+
 def gap(node, path, body):
     """Reads a stream whose provider says nothing behind its first frame, until the node says something itself."""
     start = time.monotonic()
@@ -47,11 +63,11 @@ def gap(node, path, body):
 def overstay(node):
     """A stream that goes on for longer than a node waits that is told to stop; gives what it read last, and when."""
     body = {"model": "fast", "messages": HELLO, "max_tokens": 400, "stream": True, "x_sim": {"output": "max", "chunk_ms": 500}}
-    frames = []
+    frames, told = [], None
     with httpx.stream("POST", f"{node.url}/v1/chat/completions", json=body, headers=HEADERS, timeout=60) as answer:
         for line in answer.iter_lines():
             frames += [line] if line else []
-            if line and len(frames) == 3:
+            if len(frames) == 3 and not told:
                 node.process.send_signal(signal.SIGTERM)
                 told = time.monotonic()
     return answer.headers["x-request-id"], time.monotonic() - told, frames[-1], node.process.wait(10)
@@ -61,6 +77,7 @@ CASES = {
     "head": lambda node, _: dribble(node, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\n", b"x-more: 1\r\n"),
     "silence": lambda node, _: dribble(node, b"", b""),
     "body": lambda node, _: dribble(node, f"POST /v1/messages HTTP/1.1\r\nhost: x\r\nx-api-key: {APP}\r\ncontent-length: 1000\r\n\r\n{{".encode(), b" "),
+    "idle": lambda node, _: idle(node),
     "chat": lambda node, _: gap(node, "chat/completions", {"model": "fast", "messages": HELLO}),
     "responses": lambda node, _: gap(node, "responses", {"model": "fast", "input": "Hello!"}),
     "messages": lambda node, _: gap(node, "messages", {"model": "claude", "messages": HELLO, "max_tokens": 9}),
@@ -85,6 +102,11 @@ def slow(node, other):
 def test_a_request_whose_head_never_comes_is_closed(slow, case):
     seconds, _ = slow[case].result()
     assert seconds < 20
+
+
+def test_a_connection_may_be_idle_for_longer_than_a_head_may_take(slow):
+    first, second, seconds = slow["idle"].result()
+    assert first.startswith(b"HTTP/1.1 200 ") and second.startswith(b"HTTP/1.1 200 ") and 5 < seconds < 20
 
 
 @pytest.mark.parametrize("path", ["chat", "responses", "messages"])

@@ -1,5 +1,6 @@
 //! The body of an answer.
 
+use crate::heads::Serving;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 use std::{
@@ -14,6 +15,8 @@ pub struct Body {
     pieces: Pieces,
     /// The call's place: an answer that is not taken is memory, and a node that stops waits for it.
     _place: Option<Arc<OwnedSemaphorePermit>>,
+    /// Until it is dropped the connection serves this request.
+    _serving: Option<Serving>,
 }
 
 enum Pieces {
@@ -27,20 +30,24 @@ const SLICE_BYTES: usize = 64 << 10;
 
 impl Body {
     pub(crate) fn whole(bytes: Bytes) -> Body {
-        Body { pieces: Pieces::Whole(bytes), _place: None }
+        Body { pieces: Pieces::Whole(bytes), _place: None, _serving: None }
     }
 
     pub(crate) fn stream(pieces: mpsc::Receiver<Bytes>) -> Body {
-        Body { pieces: Pieces::Stream(pieces), _place: None }
+        Body { pieces: Pieces::Stream(pieces), _place: None, _serving: None }
     }
 
     pub(crate) fn axum(body: axum::body::Body) -> Body {
-        Body { pieces: Pieces::Axum(body), _place: None }
+        Body { pieces: Pieces::Axum(body), _place: None, _serving: None }
     }
 
     /// Keeps a call's place until the answer is handed over.
     pub(crate) fn keeping(self, place: Arc<OwnedSemaphorePermit>) -> Body {
         Body { _place: Some(place), ..self }
+    }
+
+    pub(crate) fn serving(self, serving: Serving) -> Body {
+        Body { _serving: Some(serving), ..self }
     }
 }
 

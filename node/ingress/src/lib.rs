@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod body;
 mod calls;
+mod heads;
 mod health;
 mod models;
 mod serve;

@@ -1,11 +1,15 @@
 //! Accepting connections, on one reactor.
 
-use crate::{App, Doors, answer, router};
+use crate::{
+    App, Doors, answer,
+    heads::{Heads, Watched},
+    router,
+};
 use events::limits;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use std::{convert::Infallible, time::Duration};
-use tokio::{net::TcpListener, sync::watch};
+use std::{convert::Infallible, future::poll_fn, pin::pin, task::Poll, time::Duration};
+use tokio::{net::TcpListener, sync::watch, time::Instant};
 
 /// After a failed accept (no more files, say) the next is tried after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -45,27 +49,45 @@ fn cut_off_unread(stream: &tokio::net::TcpStream) {
 fn cut_off_unread(_: &tokio::net::TcpStream) {}
 
 async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Router, doors: Doors, mut closing: watch::Receiver<bool>) {
+    let heads = Heads::new();
+    let watched = heads.clone();
     let service = service_fn(move |request| {
+        let serving = watched.serve();
         let answered = answer(app.clone(), routes.clone(), doors, request);
-        async move { Ok::<_, Infallible>(answered.await) }
+        async move { Ok::<_, Infallible>(answered.await.map(|body| body.serving(serving))) }
     });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEAD_TIMEOUT)
+        .header_read_timeout(limits::IDLE_TIMEOUT)
         .max_headers(limits::HEADERS_READ_MAX)
         .max_buf_size(limits::HEAD_BYTES_READ_MAX);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(Watched { stream, heads: heads.clone() }), service);
     tokio::pin!(connection);
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = closed(&mut closing) => {
+    let (mut late, mut due) = (pin!(tokio::time::sleep(limits::HEAD_TIMEOUT)), heads.on_its_way());
+    let mut closing = pin!(closed(&mut closing));
+    let mut told = false;
+    // No wake of its own: a head goes on only when the connection is polled.
+    let served = poll_fn(|context| {
+        if !told && closing.as_mut().poll(context).is_ready() {
+            told = true;
             connection.as_mut().graceful_shutdown();
-            connection.await
         }
-    };
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+        if let Poll::Ready(served) = connection.as_mut().poll(context) {
+            return Poll::Ready(Some(served));
+        }
+        let now = heads.on_its_way();
+        if now != due {
+            due = now;
+            late.as_mut().reset(Instant::now() + limits::HEAD_TIMEOUT);
+        }
+        if due.is_some() { late.as_mut().poll(context).map(|()| None) } else { Poll::Pending }
+    })
+    .await;
+    match served {
+        Some(Ok(())) => {}
+        Some(Err(error)) => tracing::debug!(%error, "a connection ended early"),
+        None => tracing::debug!("a connection was closed, for the head of its request did not come"),
     }
 }
 
