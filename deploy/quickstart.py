@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from pathlib import Path
@@ -79,7 +80,9 @@ def main():
     config.write_text(CONFIG.format(provider=real or "sim", dialect=dialect, base_url=base_url, secret=secret, model=target, target=target))
     environment = dict(os.environ, QUICKSTART_KEY=key, TOLLGATE_ADMIN_TOKEN=token, RUST_LOG=os.environ.get("RUST_LOG", "warn"))
     sim = subprocess.Popen([BINARY, "provider-sim", "--listen", f"127.0.0.1:{sim_port}"], stdout=subprocess.DEVNULL)
-    node = subprocess.Popen([BINARY, "serve", "-f", config, "--listen", f"127.0.0.1:{port}"], env=environment, stdout=subprocess.DEVNULL)
+    scratch = tempfile.TemporaryDirectory() if once else None
+    data = scratch.name if scratch else ROOT / f"target/quickstart-data-{port}"
+    node = subprocess.Popen([BINARY, "serve", "-f", config, "--listen", f"127.0.0.1:{port}", "--data", data], env=environment, stdout=subprocess.DEVNULL)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         ready(f"{sim_url}/healthz", sim, "the simulated provider")
@@ -105,6 +108,8 @@ def main():
             process.terminate()
         for process in (node, sim):
             process.wait(timeout=40)
+        if scratch:
+            scratch.cleanup()
 
 
 if __name__ == "__main__":

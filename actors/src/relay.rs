@@ -7,7 +7,6 @@ use crate::{
     fault::Fault,
     plan::{Ask, Plan},
     ports::{WireAnswer, WireBody, WireFault},
-    report::Said,
     upstream,
 };
 use bytes::{Bytes, BytesMut};
@@ -70,8 +69,8 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
         service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
     };
-    if way.is_traced() {
-        way.ended.said = read.map(|answer| Said { id: answer.id, model: answer.model, finish: answer.finish });
+    if let Some(answer) = &read {
+        way.heard(answer.id.as_deref(), answer.model.as_deref(), answer.finish.as_deref());
     }
     let bill = note(way, plan, &reached, &metered, end.as_ref());
     let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
@@ -274,10 +273,7 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     // A stream that broke off has at best the figures of its beginning: those of its output are our own.
     let usage = usage.filter(|_| complete || failed.is_some());
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
-    if way.is_traced() {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        way.ended.said = Some(Said { id: owned(reader.id()), model: owned(reader.model()), finish: owned(reader.finish()) });
-    }
+    way.heard(reader.id(), reader.model(), reader.finish());
     let stop = if complete { None } else { stop.or_else(|| failed.is_none().then(early_end)) };
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
     let outcome = if complete && failed.is_none() {

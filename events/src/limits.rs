@@ -100,6 +100,11 @@ pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// After SIGTERM, streams may go on for this long.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
 
+/// Below so many free bytes a node admits nothing (LEDGER §10): what is left is for the records of what runs.
+pub const DISK_LOW: u64 = 256 << 20;
+/// From so many free bytes on it admits again.
+pub const DISK_OK: u64 = 512 << 20;
+
 /// Providers with a label of their own in the metrics of one node; the rest share one.
 pub const PROVIDER_LABELS_MAX: usize = 256;
 /// Error codes with a label of their own in the metrics; there are some forty.

@@ -24,8 +24,17 @@ const NONCE_BYTES: usize = 24;
 pub enum VaultFault {
     #[error("the master key in {0} is not 64 hexadecimal digits")]
     Form(String),
+    #[error("{0} is not there, but the data directory is not new: put the master key back, for what it sealed cannot be opened without it")]
+    Lost(PathBuf),
     #[error("{path}: {error}")]
     File { path: PathBuf, error: std::io::Error },
+}
+
+/// Where a master key is kept if nobody says otherwise.
+pub struct Keeping<'a> {
+    pub folder: &'a Path,
+    /// Nothing was sealed there yet.
+    pub is_new: bool,
 }
 
 /// Seals and hashes under keys that are derived from the master key.
@@ -54,7 +63,7 @@ impl Vault {
     ///
     /// # Errors
     /// A key that is not one, or a file that cannot be read or written.
-    pub fn open(data: Option<&Path>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Vault, VaultFault> {
+    pub fn open(data: Option<Keeping<'_>>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Vault, VaultFault> {
         if let Some(key) = vars("TOLLGATE_MASTER_KEY") {
             return parse(&key).map(|key| Vault::new(&key)).ok_or(VaultFault::Form("TOLLGATE_MASTER_KEY".into()));
         }
@@ -62,9 +71,12 @@ impl Vault {
             return read(Path::new(&path)).map(|key| Vault::new(&key));
         }
         let Some(data) = data else { return Ok(Vault::new(&chance())) };
-        let path = data.join("master.key");
+        let path = data.folder.join("master.key");
         if path.exists() {
             return read(&path).map(|key| Vault::new(&key));
+        }
+        if !data.is_new {
+            return Err(VaultFault::Lost(path));
         }
         let key = chance();
         write(&path, &key)?;
@@ -180,8 +192,9 @@ mod tests {
     fn a_master_key_is_made_once_and_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let none = |_: &str| None;
-        let first = Vault::open(Some(folder.path()), &none).unwrap();
-        let second = Vault::open(Some(folder.path()), &none).unwrap();
+        let kept = |is_new| Vault::open(Some(Keeping { folder: folder.path(), is_new }), &none);
+        assert!(matches!(kept(false), Err(VaultFault::Lost(_))), "what was sealed before cannot be opened with a fresh key");
+        let (first, second) = (kept(true).unwrap(), kept(false).unwrap());
         assert_eq!(first.hash("sk-a"), second.hash("sk-a"));
         assert_ne!(first.hash("sk-a"), first.hash("sk-b"));
         assert!(Vault::open(None, &|name| (name == "TOLLGATE_MASTER_KEY").then(|| "short".to_owned())).is_err());

@@ -7,16 +7,18 @@ use std::{
 };
 
 /// Which crate may name which of ours.
-const EDGES: [(&str, &[&str]); 11] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("events", &[]),
     ("journal", &["events"]),
+    ("store", &["events", "journal"]),
+    ("raft", &["events", "journal", "store"]),
     ("dialects", &["events"]),
     ("cluster-config", &["events", "dialects"]),
     ("actors", &["events", "journal", "dialects", "cluster-config"]),
     ("ingress", &["events", "journal", "actors", "dialects", "cluster-config"]),
     ("egress", &["actors", "events"]),
     ("provider-sim", &["dialects", "events"]),
-    ("node", &["events", "journal", "actors", "dialects", "cluster-config", "ingress", "egress", "provider-sim"]),
+    ("node", &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "ingress", "egress", "provider-sim"]),
     ("tests", &[]),
     ("bench", &[]),
 ];

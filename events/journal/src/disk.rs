@@ -1,8 +1,10 @@
 //! The port to a disk: files in one folder. The real one is in `store`; [`MemoryDisk`] loses, tears and flips on demand.
 
 mod memory;
+mod overlay;
 
 pub use memory::MemoryDisk;
+pub use overlay::Overlay;
 
 use std::{fmt, io, sync::Arc};
 

@@ -331,6 +331,24 @@ impl HistoryReader {
         Ok(hashes)
     }
 
+    /// First events and counts of the segments, and whether they are sealed.
+    pub(crate) fn ranges(&self) -> Vec<(u64, u64, bool)> {
+        self.segments.ranges()
+    }
+
+    pub(crate) fn disk(&self) -> &dyn Disk {
+        &*self.disk
+    }
+
+    /// What the sealed segment that begins with event `first` tells: its file, the head over its own leaves, the tree at its end.
+    pub(crate) fn sealed(&self, first: u64) -> io::Result<(String, Hash, Frontier)> {
+        let footer = self.segments.footer(first)?;
+        let name = format!("{}/{}", self.folder, footer.name());
+        let damage = || Damage { file: name.clone(), record: None, offset: footer.end, what: "the footer's frontier is damaged".into() };
+        let (root, frontier) = seal_of(&footer.extra).ok_or_else(damage)?;
+        Ok((name, root, frontier))
+    }
+
     fn sealed_hashes(&self, first: u64, count: u64) -> io::Result<Vec<Hash>> {
         let footer = self.segments.footer(first)?;
         let hashes = read_tree(&*self.disk, self.folder, first)?;

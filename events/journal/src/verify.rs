@@ -1,1 +1,104 @@
-//! verify
+//! Goes through all that is stored, and names every place that is not what was written. Stores are opened under glass
+//! ([`crate::disk::Overlay`]): looking changes nothing.
+
+use crate::{
+    disk::{Damage, Disk, Note},
+    history::{History, HistoryReader, read_tree, tag, tree_name, tree_offset},
+    tree::{Frontier, Hash, leaf_hash},
+};
+use std::{io, sync::Arc};
+
+/// Bytes of leaves that are read at once.
+const STEP_BYTES: usize = 1 << 20;
+
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Findings {
+    pub damages: Vec<Damage>,
+    /// What the next start will put right by itself.
+    pub notes: Vec<Note>,
+}
+
+impl Findings {
+    /// Keeps an error as damage of `file`, unless it names its own place.
+    pub fn take<R>(&mut self, file: &str, result: io::Result<R>) -> Option<R> {
+        result.map_err(|error| self.damages.push(damage_of(file, &error))).ok()
+    }
+
+    pub fn damaged(&mut self, file: impl Into<String>, record: Option<u64>, offset: u64, what: impl Into<String>) {
+        self.damages.push(Damage { file: file.into(), record, offset, what: what.into() });
+    }
+}
+
+fn damage_of(file: &str, error: &io::Error) -> Damage {
+    Damage::of(error).cloned().unwrap_or_else(|| Damage { file: file.into(), record: None, offset: 0, what: error.to_string() })
+}
+
+/// Opens the history and goes through every leaf, every hash beside it, and every head in a footer or a name. `durable`: events that the
+/// state proves; hashes behind them may not have been synced. `each` gets the leaves in order, as far as none is missing.
+pub fn history(disk: &Arc<dyn Disk>, durable: u64, findings: &mut Findings, each: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> Option<History> {
+    let (history, notes) = findings.take("history/", History::open(disk.clone()))?;
+    findings.notes.extend(notes);
+    let reader = history.reader();
+    let mut walk = Walk { reader: &reader, durable, frontier: Frontier::default(), is_whole: true };
+    for (first, count, sealed) in reader.ranges() {
+        let part = walk.leaves(first, count, findings, each);
+        if sealed {
+            walk.seal(first, &part, findings);
+        }
+    }
+    Some(history)
+}
+
+struct Walk<'a> {
+    reader: &'a HistoryReader,
+    durable: u64,
+    /// Over all leaves so far; of no worth once one could not be read.
+    frontier: Frontier,
+    is_whole: bool,
+}
+
+impl Walk<'_> {
+    /// Goes through the leaves of one segment; answers the tree over them.
+    fn leaves(&mut self, first: u64, count: u64, findings: &mut Findings, each: &mut dyn FnMut(u64, &[u8], &mut Findings)) -> Frontier {
+        let beside = findings.take("history/", read_tree(self.reader.disk(), "history", first)).unwrap_or_default();
+        let mut part = Frontier::default();
+        while part.size() < count {
+            let from = first + part.size();
+            let Some(leaves) = findings.take("history/", self.reader.leaves(from, (count - part.size()) as usize, STEP_BYTES)) else {
+                self.is_whole = false;
+                break;
+            };
+            for (number, leaf) in (from..).zip(&leaves) {
+                let hash = leaf_hash(leaf);
+                self.beside(first, number, &hash, beside.get((number - first) as usize), findings);
+                part.append(hash);
+                self.frontier.append(hash);
+                if self.is_whole {
+                    each(number, leaf, findings);
+                }
+            }
+        }
+        part
+    }
+
+    /// The hash that is stored beside a leaf.
+    fn beside(&self, first: u64, number: u64, hash: &Hash, stored: Option<&Hash>, findings: &mut Findings) {
+        if number < self.durable && stored != Some(hash) {
+            let what = if stored.is_some() { "the hash is not the event's" } else { "the hash is not there" };
+            findings.damaged(format!("history/{}", tree_name(first)), Some(number), tree_offset(number - first), what);
+        }
+    }
+
+    /// The heads that a sealed segment tells; from here on they stand for leaves that could not be read.
+    fn seal(&mut self, first: u64, part: &Frontier, findings: &mut Findings) {
+        let Some((name, root, frontier)) = findings.take("history/", self.reader.sealed(first)) else { return };
+        if self.is_whole && (root != part.root() || frontier != self.frontier) {
+            findings.damaged(&name, None, 0, "the footer's heads are not those of the events");
+        }
+        if !name.contains(&tag(&frontier.root())) {
+            findings.damaged(&name, None, 0, "the name's head is not the footer's");
+        }
+        self.frontier = frontier;
+    }
+}

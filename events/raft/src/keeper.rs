@@ -3,8 +3,7 @@
 
 use crate::{
     replica::Replica,
-    stores::{HandOver, Mark, Stores},
-    types::{LogId, Membership},
+    stores::{HandOver, Mark, Stored, Stores},
     writer::Failure,
 };
 use events::envelope::Recorded;
@@ -63,6 +62,11 @@ impl Ear {
         self.room.add_permits(1);
     }
 
+    /// Nothing is written any more: who waits for room learns it.
+    pub fn failed(&self) {
+        self.room.close();
+    }
+
     /// History and state are on disk up to here.
     pub fn synced(&self, mark: Mark) {
         *self.told.synced.lock() = Some(mark);
@@ -86,7 +90,9 @@ impl Keeper {
         let batch = {
             let mut replica = self.replica.lock();
             replica.written_before(self.written());
-            if !replica.is_dirty() {
+            // a state that was never written is written even if nothing was applied: a snapshot may be asked for
+            let is_unwritten = replica.applied.is_none() && self.synced().is_none();
+            if !replica.is_dirty() && !is_unwritten {
                 return Ok(());
             }
             let leaves = replica.take_pending();
@@ -128,6 +134,11 @@ impl Keeper {
         &self.stores
     }
 
+    /// The last synced state.
+    pub fn stored(&self) -> Option<Stored> {
+        self.synced().map(|mark| self.stores.stored(mark))
+    }
+
     /// Takes over a snapshot's mark.
     pub fn installed(&self, mark: Mark) {
         self.told.written.store(mark.n, Ordering::Release);
@@ -165,11 +176,7 @@ impl Mark {
     }
 
     /// What openraft calls a snapshot's meta data.
-    pub fn meta(&self) -> crate::types::SnapshotMeta {
+    pub fn snapshot_meta(&self) -> crate::types::SnapshotMeta {
         crate::types::SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
-    }
-
-    pub fn place(&self) -> (Option<LogId>, Membership) {
-        (self.applied, self.membership.clone())
     }
 }

@@ -8,16 +8,21 @@ mod keeper;
 mod log;
 mod machine;
 mod network;
+mod open;
 mod port;
+mod recovery;
 mod replica;
 mod stores;
 #[cfg(test)]
 mod tests;
 mod types;
+mod verify;
 mod watch;
 mod writer;
 
+pub use open::Settings;
 pub use port::RaftJournal;
+pub use verify::{Report, verify};
 
 use std::time::Duration;
 

@@ -214,7 +214,7 @@ impl RaftLogStorage<TypeConfig> for Log {
 }
 
 /// Reads `from..to` from disk.
-fn read_disk(disk: &LogReader, from: u64, to: u64) -> io::Result<Vec<Entry>> {
+pub(crate) fn read_disk(disk: &LogReader, from: u64, to: u64) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     let mut next = from;
     while next < to {

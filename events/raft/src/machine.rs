@@ -36,9 +36,9 @@ pub struct Builder {
     force: bool,
 }
 
-fn current(keeper: &Keeper) -> io::Result<Option<Built>> {
-    let Some(stored) = keeper.stores().stored()? else { return Ok(None) };
-    Ok(Some(Built { meta: stored.mark.meta(), snapshot: Snapshot(stored) }))
+fn current(keeper: &Keeper) -> Option<Built> {
+    let stored = keeper.stored()?;
+    Some(Built { meta: stored.mark.snapshot_meta(), snapshot: Snapshot(stored) })
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -48,7 +48,7 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         if self.force || self.keeper.synced().is_none() {
             self.keeper.flush().await?;
         }
-        current(&self.keeper)?.ok_or_else(|| io::Error::other("nothing was applied that a snapshot could hold"))
+        current(&self.keeper).ok_or_else(|| io::Error::other("nothing was applied that a snapshot could hold"))
     }
 }
 
@@ -109,7 +109,7 @@ impl RaftStateMachine<TypeConfig> for Machine {
     /// Takes over the rows of a snapshot. The history up to it must be here already: fetching it from a peer comes with the cluster.
     async fn install_snapshot(&mut self, meta: &SnapshotMeta, snapshot: Snapshot) -> io::Result<()> {
         let stored = snapshot.0;
-        if stored.mark.meta() != *meta {
+        if stored.mark.snapshot_meta() != *meta {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a snapshot is not what its name says"));
         }
         let (state, mark) = self.keeper.stores().install(stored).await?;
@@ -119,9 +119,6 @@ impl RaftStateMachine<TypeConfig> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Built>> {
-        match self.keeper.synced() {
-            Some(_) => current(&self.keeper),
-            None => Ok(None),
-        }
+        Ok(current(&self.keeper))
     }
 }

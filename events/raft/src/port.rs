@@ -29,7 +29,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) type Engine = openraft::Raft<TypeConfig, Machine>;
 
-/// The replicated journal. See [`crate::open`].
+/// The replicated journal. See [`RaftJournal::open`].
 pub struct RaftJournal {
     pub(crate) engine: Engine,
     pub(crate) replica: Arc<Mutex<Replica>>,
@@ -41,7 +41,7 @@ pub struct RaftJournal {
     pub(crate) tasks: Vec<tokio::task::AbortHandle>,
     pub(crate) stopped: AtomicBool,
     /// Held until the end: another process finds the data directory taken.
-    pub(crate) lock: Mutex<Option<Box<dyn std::any::Any + Send>>>,
+    pub(crate) dir: Mutex<Option<store::DataDir>>,
 }
 
 /// What an attempt to append came to.
@@ -150,7 +150,7 @@ impl RaftJournal {
         }
     }
 
-    fn failed(&self) -> Option<String> {
+    pub(crate) fn failed(&self) -> Option<String> {
         if let Some(first) = self.failure.get() {
             return Some(first.clone());
         }
@@ -178,7 +178,7 @@ impl RaftJournal {
         self.tasks.iter().for_each(tokio::task::AbortHandle::abort);
         self.writer.stop();
         self.keeper.stop();
-        self.lock.lock().take();
+        self.dir.lock().take();
     }
 }
 

@@ -28,8 +28,8 @@ pub(crate) struct Replica {
     closed: bool,
     /// An entry was applied in part: nothing of this may reach the stores.
     broken: bool,
-    /// Of openraft's suite, whose logs begin anywhere.
-    pub begins_anywhere: bool,
+    /// For openraft's suite, whose entries begin anywhere and leave gaps.
+    pub skips: bool,
 }
 
 fn damage(what: String) -> io::Error {
@@ -48,7 +48,7 @@ impl Replica {
             entries: 0,
             closed: false,
             broken: false,
-            begins_anywhere: false,
+            skips: false,
         }
     }
 
@@ -91,7 +91,7 @@ impl Replica {
         if self.closed || self.broken {
             return Err(io::Error::other("the journal was stopped"));
         }
-        if entry.log_id.index != next && !(self.begins_anywhere && self.applied.is_none()) {
+        if entry.log_id.index != next && !self.skips {
             return Err(damage(format!("entry {} is to be applied where {next} is next", entry.log_id.index)));
         }
         Ok(())

@@ -4,11 +4,12 @@ use super::Failure;
 use crate::{
     telemetry::{self, Telemetry},
     threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
-    vault::Vault,
+    vault::{Keeping, Vault},
     world::{SystemEntropy, WallClock},
 };
 use actors::{
     administration::{Administration, ApplyFault, SecretsMaker},
+    ports::Entropy,
     root::{Core, Ports, Stage},
 };
 use clap::{Args, ValueEnum};
@@ -17,7 +18,9 @@ use egress::{Outbound, Setup};
 use events::{envelope::Principal, limits};
 use ingress::{Admin, Doors};
 use journal::memory::Memory;
+use raft::RaftJournal;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use store::{DataDir, DataDirFault, RealDisk};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
@@ -37,8 +40,8 @@ pub struct Flags {
     /// The data directory.
     #[arg(long, env = "TOLLGATE_DATA_DIR", default_value = "./tollgate-data")]
     data: PathBuf,
-    /// Where the journal is kept.
-    #[arg(long, value_enum, default_value_t = Kind::Memory)]
+    /// Where the journal is kept: replicated and on disk, or in memory and forgotten at the end.
+    #[arg(long, value_enum, default_value_t = Kind::Raft)]
     journal: Kind,
     /// Threads that carry calls; else as many as there are cores.
     #[arg(long)]
@@ -47,7 +50,7 @@ pub struct Flags {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Kind {
-    /// In memory: forgotten at the end.
+    Raft,
     Memory,
 }
 
@@ -65,10 +68,11 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let listen = free_address(flags.listen)?;
     let admin_listen = flags.admin_listen.map(free_address).transpose()?;
     let setup = Setup::load(Outbound::from_vars(vars)?)?;
-    let vault = Vault::open(None, &vars)?;
-    let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
-    let core_thread = CoreThread::start(make_ports(&flags, vault.clone()), lanes)?;
     let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
+    let data = data_dir(&flags)?;
+    let vault = Vault::open(data.as_ref().map(|dir| Keeping { folder: &flags.data, is_new: dir.is_new }), &vars)?;
+    let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
+    let core_thread = CoreThread::start(make_ports(data, vault.clone()), lanes)?;
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();
@@ -104,17 +108,32 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     Ok(code)
 }
 
-fn make_ports(flags: &Flags, vault: Vault) -> MakePorts {
-    let kind = flags.journal;
+/// Opens and locks the data directory; None: the journal is in memory.
+fn data_dir(flags: &Flags) -> Result<Option<DataDir>, Failure> {
+    if flags.journal == Kind::Memory {
+        return Ok(None);
+    }
+    let opened = RealDisk::new(&flags.data)
+        .map_err(DataDirFault::Io)
+        .and_then(|disk| DataDir::open(Arc::new(disk), SystemEntropy.draw().to_be_bytes()));
+    opened.map(Some).map_err(|fault| format!("{}: {fault}", flags.data.display()).into())
+}
+
+fn make_ports(data: Option<DataDir>, vault: Vault) -> MakePorts {
     Box::new(move || {
         Box::pin(async move {
             let clock = Arc::new(WallClock);
-            let journal: Arc<dyn journal::Journal> = match kind {
-                Kind::Memory => Arc::new(Memory::new(clock.clone())),
+            let journal: Arc<dyn journal::Journal> = match data {
+                Some(dir) => Arc::new(RaftJournal::open(dir, settings(clock.clone())).await?),
+                None => Arc::new(Memory::new(clock.clone())),
             };
             Ok(Ports { journal, clock, entropy: Arc::new(SystemEntropy), vault: Arc::new(vault), fail_stop: Arc::new(fail_stop) })
         })
     })
+}
+
+fn settings(clock: Arc<WallClock>) -> raft::Settings {
+    raft::Settings { clock, fail_stop: Arc::new(fail_stop), disk_low: limits::DISK_LOW, disk_ok: limits::DISK_OK }
 }
 
 /// A store failed: nothing that is answered from now on could be trusted.
@@ -133,7 +152,6 @@ fn free_address(address: SocketAddr) -> Result<SocketAddr, Failure> {
 }
 
 fn admin_token(vars: &dyn Fn(&str) -> Option<String>) -> String {
-    use actors::ports::Entropy;
     vars("TOLLGATE_ADMIN_TOKEN").filter(|token| !token.is_empty()).unwrap_or_else(|| {
         let token = format!("tg-admin-{:032x}", SystemEntropy.draw());
         println!("administrator's token (shown once; set TOLLGATE_ADMIN_TOKEN to choose it): {token}");
