@@ -275,7 +275,7 @@ HISTOGRAMS = [
 
 
 def test_metrics_parse_and_their_labels_are_closed(watched):
-    list(gpt(watched).chat.completions.create(model="fast", messages=HELLO, max_tokens=4, stream=True))
+    list(gpt(watched).chat.completions.create(model="fallback", messages=HELLO, max_tokens=4, stream=True))
     list(refusals(watched))
     found = watched.figures()
     for (name, labels), number in found.items():
