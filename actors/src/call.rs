@@ -11,7 +11,7 @@ use crate::{
     ports::{WireAnswer, WireFault},
     rates::{Left, Pace},
     relay,
-    report::{self, Ended},
+    report::{self, Ended, Said},
     root::Reactor,
     router,
     scribe::{self, Answer, Submission},
@@ -568,9 +568,12 @@ impl Way {
         self.reply.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
 
-    /// Somebody will look at its span.
-    pub(crate) fn is_traced(&self) -> bool {
-        self.incoming.span.as_ref().is_some_and(Span::sampled)
+    /// What the answer says of itself, for a span that somebody will look at.
+    pub(crate) fn heard(&mut self, id: Option<&str>, model: Option<&str>, finish: Option<&str>) {
+        if self.incoming.span.as_ref().is_some_and(Span::sampled) {
+            let owned = |text: Option<&str>| text.map(str::to_owned);
+            self.ended.said = Some(Said { id: owned(id), model: owned(model), finish: owned(finish) });
+        }
     }
 
     pub(crate) fn request(&self) -> &Request {

@@ -7,7 +7,6 @@ use crate::{
     fault::Fault,
     plan::{Ask, Plan},
     ports::{WireAnswer, WireBody, WireFault},
-    report::Said,
     upstream,
 };
 use bytes::{Bytes, BytesMut};
@@ -76,8 +75,8 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         output_bytes: read.as_ref().map_or(body.len() as u64, |answer| answer.output_bytes),
         service_tier: read.as_ref().and_then(|answer| answer.service_tier.clone()),
     };
-    if way.is_traced() {
-        way.ended.said = read.map(|answer| Said { id: answer.id, model: answer.model, finish: answer.finish });
+    if let Some(answer) = &read {
+        way.heard(answer.id.as_deref(), answer.model.as_deref(), answer.finish.as_deref());
     }
     let bill = note(way, plan, &reached, &metered, end.as_ref());
     let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
@@ -280,10 +279,7 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
     }
     let usage = reader.usage().map(|usage| usage.plus(&reader.beside()));
     let metered = Metered { usage, output_bytes: reader.output_bytes(), service_tier: reader.service_tier().map(str::to_owned) };
-    if way.is_traced() {
-        let owned = |text: Option<&str>| text.map(str::to_owned);
-        way.ended.said = Some(Said { id: owned(reader.id()), model: owned(reader.model()), finish: owned(reader.finish()) });
-    }
+    way.heard(reader.id(), reader.model(), reader.finish());
     let stop = stop.filter(|_| !complete);
     let bill = note(way, plan, &reached, &metered, stop.as_ref());
     let outcome = if failed.is_some() && stop.is_none() { Outcome::Failed } else { outcome_of(stop.as_ref()) };

@@ -275,7 +275,7 @@ HISTOGRAMS = [
 
 
 def test_metrics_parse_and_their_labels_are_closed(watched):
-    chat(watched)
+    list(gpt(watched).chat.completions.create(model="fallback", messages=HELLO, max_tokens=4, stream=True))
     list(refusals(watched))
     found = watched.figures()
     for (name, labels), number in found.items():
@@ -360,13 +360,13 @@ def test_calls_go_on_when_nobody_reads_the_lines(sim, tmp_path):
 
 
 def test_what_is_left_is_sent_at_the_end(sim, collector, tmp_path):
-    node = Watched(tmp_path, base_config(sim), env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/own/path", "OTEL_BSP_SCHEDULE_DELAY": "60000", "RUST_LOG": "info"})
+    node = Watched(tmp_path, base_config(sim), env={"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": f"{collector.url}/own/path", "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_BSP_SCHEDULE_DELAY": "60000", "RUST_LOG": "info"})
     try:
         call = chat(node).headers["x-request-id"]
         node.process.terminate()
         assert node.process.wait(timeout=10) == 0
         collector.span(call)
-        assert collector.headers[-1][":path"] == "/own/path" and len(node.lines(call=call)) == 1
+        assert collector.headers[-1][":path"] == "/own/path" and collector.headers[-1]["content-encoding"] == "gzip" and len(node.lines(call=call)) == 1
     finally:
         node.stop()
 

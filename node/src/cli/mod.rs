@@ -23,7 +23,7 @@ Environment:
   TOLLGATE_ADMIN_TOKEN             the administrator's token; else one is made and printed
   TOLLGATE_MASTER_KEY[_FILE]       seals the providers' secrets; else one is made
   OPENAI_API_KEY, …                without a file, each provider whose usual variable is set is there
-  RUST_LOG                         which lines are shown; `info` unless said
+  RUST_LOG                         which lines are shown; `info,openraft=warn` unless said
   OTEL_EXPORTER_OTLP_ENDPOINT, …   where spans go, and OpenTelemetry's other variables (README, Telemetry)
   HTTPS_PROXY, HTTP_PROXY, NO_PROXY, SSL_CERT_FILE   how providers and the collector are reached";
 

@@ -68,11 +68,11 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let listen = free_address(flags.listen)?;
     let admin_listen = flags.admin_listen.map(free_address).transpose()?;
     let setup = Setup::load(Outbound::from_vars(vars)?)?;
+    let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
     let data = data_dir(&flags)?;
     let vault = Vault::open(data.as_ref().map(|dir| Keeping { folder: &flags.data, is_new: dir.is_new }), &vars)?;
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(data, vault.clone()), lanes)?;
-    let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();

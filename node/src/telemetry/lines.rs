@@ -17,6 +17,8 @@ use tracing_subscriber::{EnvFilter, fmt, fmt::MakeWriter};
 
 /// The target of a call's line.
 const CALL: &str = "tollgate::call";
+/// What is shown unless `RUST_LOG` says otherwise: the Raft library's own steps are not an operator's business.
+const SHOWN: &str = "info,openraft=warn";
 /// Lines that come within this time are written together: one wake a group.
 const GATHER: Duration = Duration::from_millis(10);
 /// How often the end of writing is looked for.
@@ -30,7 +32,7 @@ static LINES: OnceLock<Lines> = OnceLock::new();
 /// No thread could be had.
 pub fn lines() -> io::Result<()> {
     let lines = Lines::start()?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(SHOWN));
     let format = fmt().with_env_filter(filter).with_writer(LINES.get_or_init(|| lines).clone());
     if io::IsTerminal::is_terminal(&io::stderr()) {
         format.init()
