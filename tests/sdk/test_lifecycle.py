@@ -128,7 +128,7 @@ def test_a_caller_that_leaves_before_anything_was_sent_owes_nothing(here, sim):
         wait_until(lambda: "tollgate_calls_in_flight 1" in httpx.get(f"{here.url}/metrics").text)
     ((kind, record),) = wait_until(lambda: list(here.records(since).values()))
     assert (kind, record["reason"]) == ("released", "caller_gone") and sim.stats()["asked"] == 0
-    assert "tollgate_calls_released_total 1" in httpx.get(f"{here.url}/metrics").text
+    assert 'outcome="released"} 1' in httpx.get(f"{here.url}/metrics").text
 
 
 def test_a_caller_that_does_not_read_does_not_keep_the_call(here, sim):
