@@ -487,7 +487,6 @@ impl Way {
     async fn fail(&mut self, ask: &Ask, plan: &Plan, end: End) {
         let nothing_sent = self.tally.attempts.iter().all(|attempt| attempt.end == AttemptEnd::NotSent);
         let recorded = if nothing_sent {
-            self.ended.released();
             self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::Unreachable }).await
         } else {
             let given_up = self.tally.attempts.last().is_some_and(|attempt| attempt.end == AttemptEnd::Cancelled);
@@ -512,7 +511,7 @@ impl Way {
         let key = self.incoming.principal.key;
         self.slot.0.lock().take();
         if matches!(event, Event::Released { .. }) {
-            self.reactor.handles.released.increment(1);
+            self.ended.released();
         }
         let appended = self.submit(scribe::record(self.incoming.id, event, key), None);
         let appended = tokio::time::timeout(limits::RECORD_WAIT, appended).await;
