@@ -135,7 +135,7 @@ impl Ended {
     pub fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
         if !status.is_success() && self.code.is_none() {
-            self.code = Some("upstream_error"); // the provider's own, passed unchanged
+            self.code = Some(UPSTREAM_ERROR);
         }
     }
 
@@ -147,7 +147,7 @@ impl Ended {
 
     /// The provider's own error stands in its stream.
     pub fn failed_inside(&mut self) {
-        self.code = Some("upstream_error");
+        self.code = Some(UPSTREAM_ERROR);
     }
 
     /// Something that a caller sees goes out; the first time counts.
@@ -156,6 +156,8 @@ impl Ended {
     }
 }
 
+/// The provider's own error, which passed unchanged.
+const UPSTREAM_ERROR: &str = "upstream_error";
 /// The status of a call whose caller left before any was said.
 const CALLER_LEFT: u16 = 499;
 
@@ -173,7 +175,7 @@ pub(crate) fn tell(way: &Way) {
         attempts: &way.tally.attempts,
         ending: ended.ending,
         status: ended.status.unwrap_or_else(caller_left),
-        code: ended.code,
+        code: ended.code.or((ended.ending == Ending::Failed).then_some(UPSTREAM_ERROR)),
         figures: ended.figures,
         said: ended.said.as_ref(),
         ended_at: way.reactor.core.clock.now(),

@@ -241,6 +241,16 @@ def test_a_stream_that_breaks_off(watched, collector):
     assert attributes(collector.span(call))["error.type"] == "upstream_broke_off"
 
 
+def test_a_providers_error_inside_of_a_stream(watched, collector):
+    for frames in (1, 4):
+        raw = gpt(watched).chat.completions.with_raw_response.create(model="fast", messages=HELLO, max_tokens=50, stream=True, extra_body={"x_sim": {"error_event": frames}})
+        with pytest.raises(openai.APIError):
+            list(raw.parse())
+        line = watched.line(raw.headers["x-request-id"])
+        assert line["outcome"] == "failed" and line["code"] == "upstream_error"
+        assert attributes(collector.span(line["call"]))["error.type"] == "upstream_error"
+
+
 def test_a_fallback_names_who_answered(watched, collector):
     raw = gpt(watched).chat.completions.with_raw_response.create(model="fallback", messages=HELLO, max_tokens=4)
     line = watched.line(raw.headers["x-request-id"])

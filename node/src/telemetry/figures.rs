@@ -24,7 +24,7 @@ pub struct Figures(PrometheusHandle);
 /// A recorder is installed already, or no thread could be had.
 pub fn figures() -> Result<Figures, crate::cli::Failure> {
     let handle = PrometheusBuilder::new()
-        .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
+        .set_buckets(&SECONDS)?
         .set_buckets_for_metric(Matcher::Suffix("_transactions".into()), &PIECES)?
         .install_recorder()?;
     actors::metrics::describe();
