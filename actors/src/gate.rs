@@ -329,7 +329,7 @@ impl Observer for CounterFollower {
         self.open_calls.set(state.books.open.len() as f64);
         let mut counters = self.counters.lock();
         for record in records {
-            match &record.event {
+            match &*record.event {
                 Event::Call(id, call::Event::Finished(finished)) => counters.finish(*id, Some(finished.used.tokens)),
                 Event::Call(id, call::Event::Released { .. }) => counters.finish(*id, Some(0)),
                 Event::Call(id, call::Event::Orphaned(_)) => counters.finish(*id, None),

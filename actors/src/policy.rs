@@ -81,7 +81,7 @@ impl Observer for Follower {
         let mut changed = false;
         for record in records {
             changed |= self.policy.view.apply(state, record);
-            if let Event::Provider(id, provider::Event::SecretSet { .. }) = &record.event {
+            if let Event::Provider(id, provider::Event::SecretSet { .. }) = &*record.event {
                 self.take_secret(state, *id);
             }
             self.free.refresh(state, &record.event);

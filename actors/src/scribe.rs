@@ -206,10 +206,8 @@ impl Desk {
 }
 
 fn is_fact(transaction: &Transaction) -> bool {
-    transaction.events.iter().all(|proposal| match Event::decode(proposal.stream, &proposal.body) {
-        Ok(Event::Call(_, event)) => matches!(event, call::Event::Finished(_) | call::Event::Released { .. }),
-        _ => false,
-    })
+    let is_record = |event: &Event| matches!(event, Event::Call(_, call::Event::Finished(_) | call::Event::Released { .. }));
+    transaction.events.iter().all(|proposal| proposal.event().is_ok_and(|event| is_record(&event)))
 }
 
 fn release(call: CallId, key: KeyId, reason: call::Unsent) -> Submission {

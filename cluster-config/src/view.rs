@@ -133,7 +133,7 @@ impl View {
 
     /// Takes in an event that `state` has folded already. False: it binds no call (calls, nodes, alerts), and the view stays as it is.
     pub fn apply(&mut self, state: &State, record: &Recorded) -> bool {
-        match &record.event {
+        match &*record.event {
             Event::Tenant(id, _) => self.tenant_changed(state, *id),
             Event::Scope(id, _) => self.scope_changed(state, *id),
             Event::Key(id, _) => {

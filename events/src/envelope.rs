@@ -85,7 +85,7 @@ impl Envelope {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recorded {
     pub envelope: Envelope,
-    pub event: Event,
+    pub event: Arc<Event>,
     /// Envelope and body, byte for byte what is stored and hashed.
     pub leaf: Arc<[u8]>,
 }
@@ -94,7 +94,7 @@ impl Recorded {
     /// Reads a leaf.
     pub fn read(leaf: &[u8]) -> Result<Recorded, Undecodable> {
         let (envelope, body) = read_envelope(leaf).ok_or_else(|| Undecodable("not an envelope".into()))?;
-        Ok(Recorded { envelope, event: Event::decode(envelope.stream, body)?, leaf: leaf.into() })
+        Ok(Recorded { envelope, event: Arc::new(Event::decode(envelope.stream, body)?), leaf: leaf.into() })
     }
 }
 
@@ -144,9 +144,9 @@ mod tests {
             cause: 6,
             policy: 5,
         };
-        let leaf = envelope.leaf(&event.clone().encode());
+        let leaf = envelope.leaf(&event.encode());
         let recorded = Recorded::read(&leaf).unwrap();
-        assert_eq!((recorded.envelope, recorded.event), (envelope, event));
+        assert_eq!((recorded.envelope, &*recorded.event), (envelope, &event));
         for cut in 0..leaf.len() {
             assert!(Recorded::read(&leaf[..cut]).is_err(), "cut at {cut}");
         }

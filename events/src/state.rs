@@ -14,9 +14,10 @@ use crate::{
     envelope::{Envelope, Recorded},
     limits, node, provider,
     table::Change,
-    transaction::{Group, GroupOutcome, Outcome, Transaction},
+    transaction::{Group, GroupOutcome, Outcome, Proposal, Transaction},
     {Aggregate, key, scope},
 };
+use std::sync::Arc;
 
 /// Books and desk.
 #[derive(Clone, Debug)]
@@ -96,9 +97,7 @@ impl State {
     }
 
     fn transaction(&mut self, transaction: &Transaction, group: &Group, records: &mut Vec<Recorded>) -> Result<Outcome, Undecodable> {
-        let decoded: Result<Vec<Event>, Undecodable> =
-            transaction.events.iter().map(|proposal| Event::decode(proposal.stream, &proposal.body)).collect();
-        let events = decoded?;
+        let events = transaction.events.iter().map(Proposal::event).collect::<Result<Vec<Arc<Event>>, Undecodable>>()?;
         let session = group.sequence.map(|sequence| (sequence.node, sequence.boot));
         let outcome = self.check(transaction, &events, session);
         if outcome != Outcome::Taken {

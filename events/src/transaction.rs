@@ -2,6 +2,7 @@
 
 use crate::{Boot, CallId, Event, KeyId, NodeId, NoteId, StreamId, codec::Undecodable, envelope::Principal, limits};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// What must hold in `apply` for a transaction to be taken. Guards change only with the cluster's level.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,11 +27,42 @@ pub struct Proposal {
     pub policy: u64,
     /// [`Event::encode`].
     pub body: Vec<u8>,
+    #[serde(skip)]
+    made_from: MadeFrom,
 }
+
+/// The event that a body was encoded from, in the process that did it: there it need not be decoded again. The body alone counts.
+#[derive(Clone, Debug, Default)]
+struct MadeFrom(Option<Arc<Event>>);
+
+impl PartialEq for MadeFrom {
+    fn eq(&self, _other: &MadeFrom) -> bool {
+        true
+    }
+}
+
+impl Eq for MadeFrom {}
 
 impl Proposal {
     pub fn new(event: Event, principal: Principal, policy: u64) -> Proposal {
-        Proposal { stream: event.stream(), principal, policy, body: event.encode() }
+        let event = Arc::new(event);
+        Proposal { stream: event.stream(), principal, policy, body: event.encode(), made_from: MadeFrom(Some(event)) }
+    }
+
+    /// Bytes that came from elsewhere.
+    pub fn read(stream: StreamId, principal: Principal, policy: u64, body: Vec<u8>) -> Proposal {
+        Proposal { stream, principal, policy, body, made_from: MadeFrom(None) }
+    }
+
+    /// The event that the body stands for.
+    ///
+    /// # Errors
+    /// The body cannot be read.
+    pub fn event(&self) -> Result<Arc<Event>, Undecodable> {
+        match &self.made_from.0 {
+            Some(event) => Ok(event.clone()),
+            None => Event::decode(self.stream, &self.body).map(Arc::new),
+        }
     }
 }
 
@@ -56,7 +88,7 @@ impl Transaction {
         if self.events.len() > limits::TRANSACTION_EVENTS_MAX || self.size() > limits::TRANSACTION_BYTES_MAX {
             return Err(Undecodable(format!("a transaction of {} events and {} bytes is too big", self.events.len(), self.size())));
         }
-        self.events.iter().try_for_each(|proposal| Event::decode(proposal.stream, &proposal.body).map(drop))
+        self.events.iter().try_for_each(|proposal| proposal.event().map(drop))
     }
 }
 

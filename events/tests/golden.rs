@@ -39,8 +39,8 @@ fn recorded(event: Event, n: u64) -> Recorded {
         cause: 16,
         policy: 12,
     };
-    let leaf = envelope.leaf(&event.clone().encode()).into();
-    Recorded { envelope, event, leaf }
+    let leaf = envelope.leaf(&event.encode()).into();
+    Recorded { envelope, event: event.into(), leaf }
 }
 
 /// A state that knows the names of what the samples name.
@@ -109,10 +109,10 @@ fn all_golden_bytes_still_read() {
         let record = Recorded::read(&leaf).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(type_name(&record.event), name);
         assert_eq!((record.envelope.n, record.envelope.version, record.envelope.at), (17, 3, samples::at()), "{name}");
-        let body = record.event.clone().encode();
+        let body = record.event.encode();
         assert_eq!(record.envelope.leaf(&body), leaf, "{name}: written again it is the same");
         if let Some(sample) = samples.iter().find(|sample| type_name(sample) == name) {
-            assert_eq!(record.event, *sample, "{name}");
+            assert_eq!(*record.event, *sample, "{name}");
         }
         read += 1;
     }

@@ -217,9 +217,9 @@ async fn duplicates(house: &House) {
 }
 
 async fn places(house: &House) {
-    let unread = Proposal { stream: StreamId::Call(CallId(5)), principal: Principal::System, policy: 0, body: vec![0xff; 9] };
+    let unread = Proposal::read(StreamId::Call(CallId(5)), Principal::System, 0, vec![0xff; 9]);
     let unread = Transaction { events: vec![unread], ..Transaction::default() };
-    let big = Proposal { body: vec![0; limits::TRANSACTION_BYTES_MAX + 1], ..unread.events[0].clone() };
+    let big = Proposal::read(StreamId::Call(CallId(5)), Principal::System, 0, vec![0; limits::TRANSACTION_BYTES_MAX + 1]);
     let big = Transaction { events: vec![big], ..Transaction::default() };
     let group = vec![None, Some(unread), Some(house.admit(1, BOOT, 10)), Some(big), Some(finish(1, 4)), None];
     let (out, taken) = (Outcome::TakenOut, Outcome::Taken);

@@ -250,7 +250,7 @@ mod tests {
 
     fn group(bytes: usize) -> Group {
         let body = vec![0; bytes];
-        let proposal = Proposal { stream: StreamId::Tenant(TenantId(1)), principal: Principal::System, policy: 0, body };
+        let proposal = Proposal::read(StreamId::Tenant(TenantId(1)), Principal::System, 0, body);
         Group { sequence: None, transactions: vec![Some(Transaction { events: vec![proposal], ..Transaction::default() })] }
     }
 

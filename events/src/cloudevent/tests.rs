@@ -9,8 +9,8 @@ use crate::{
 fn record(event: Event, tenant: Option<TenantId>) -> Recorded {
     let stream = event.stream();
     let envelope = Envelope { n: 17, stream, version: 1, tenant, at: Timestamp(0), principal: Principal::System, cause: 17, policy: 0 };
-    let leaf = envelope.leaf(&event.clone().encode()).into();
-    Recorded { envelope, event, leaf }
+    let leaf = envelope.leaf(&event.encode()).into();
+    Recorded { envelope, event: event.into(), leaf }
 }
 
 /// Everything of a JSON value as one text.

@@ -7,18 +7,19 @@ use crate::{
     limits,
     transaction::{Guard, Outcome, Transaction},
 };
+use std::sync::Arc;
 
 /// The node and the boot of the session that a group came in; None for a keeper's.
 type Session = Option<(NodeId, Boot)>;
 
 impl State {
-    pub(super) fn check(&self, transaction: &Transaction, events: &[Event], session: Session) -> Outcome {
+    pub(super) fn check(&self, transaction: &Transaction, events: &[Arc<Event>], session: Session) -> Outcome {
         let guards = transaction.guards.iter().map(|guard| self.guard(guard, events));
         let events = events.iter().enumerate().map(|(at, event)| self.possible(event, &events[..at], session));
         guards.chain(events).find(|outcome| *outcome != Outcome::Taken).unwrap_or(Outcome::Taken)
     }
 
-    fn guard(&self, guard: &Guard, events: &[Event]) -> Outcome {
+    fn guard(&self, guard: &Guard, events: &[Arc<Event>]) -> Outcome {
         match guard {
             Guard::Version(stream, version) => taken_if(self.version(*stream) == *version, Outcome::Conflict),
             Guard::Current { key, policy } => taken_if(self.is_current(*key, *policy), Outcome::Stale),
@@ -36,7 +37,7 @@ impl State {
     }
 
     /// What the events add to holds fits into every hard budget, all together.
-    fn fit(&self, events: &[Event]) -> Outcome {
+    fn fit(&self, events: &[Arc<Event>]) -> Outcome {
         let mut added = Vec::new();
         events.iter().map(|event| self.fits(event, &mut added)).find(|outcome| *outcome != Outcome::Taken).unwrap_or(Outcome::Taken)
     }
@@ -91,9 +92,9 @@ impl State {
     }
 
     /// What no proposer may get wrong, whatever guards it names.
-    fn possible(&self, event: &Event, before: &[Event], session: Session) -> Outcome {
+    fn possible(&self, event: &Event, before: &[Arc<Event>], session: Session) -> Outcome {
         let Event::Call(id, event) = event else { return Outcome::Taken };
-        let mut earlier = before.iter().filter_map(|event| match event {
+        let mut earlier = before.iter().map(|event| &**event).filter_map(|event| match event {
             Event::Call(other, event) if other == id => Some(event),
             _ => None,
         });

@@ -60,7 +60,7 @@ pub async fn work(house: &House, boot: Boot, calls: std::ops::Range<u64>) -> BTr
 pub async fn recorded(journal: &dyn Journal) -> BTreeSet<u64> {
     let all = read_all(journal).await;
     assert_eq!(all.len() as u64, look(journal, events::State::position));
-    let finished = |record: &events::envelope::Recorded| match &record.event {
+    let finished = |record: &events::envelope::Recorded| match &*record.event {
         events::Event::Call(id, events::call::Event::Finished(_)) => u64::try_from(id.0).ok(),
         _ => None,
     };

@@ -30,7 +30,7 @@ proptest! {
     #[test]
     fn events(stream in streams(), bytes in bytes()) {
         if let Ok(event) = Event::decode(stream, &bytes) {
-            prop_assert_eq!(Event::decode(stream, &event.clone().encode()), Ok(event));
+            prop_assert_eq!(Event::decode(stream, &event.encode()), Ok(event));
         }
     }
 
@@ -99,8 +99,8 @@ proptest! {
         for (kind, call, amount, other) in steps {
             let event = any_fact(&world, kind, call_id(call), amount, other, &budgets);
             let envelope = crate::envelope::Envelope { n: world.state.position(), stream: event.stream(), at: Timestamp(other), ..world.history[0].envelope };
-            let leaf = envelope.leaf(&event.clone().encode()).into();
-            let record = Recorded { envelope, event, leaf };
+            let leaf = envelope.leaf(&event.encode()).into();
+            let record = Recorded { envelope, event: event.into(), leaf };
             world.state.replay(&record).unwrap();
             crate::cloudevent::render(&record, &world.state, "c");
         }

@@ -46,7 +46,7 @@ impl Oracle {
     /// Takes in what was recorded and compares the books with it.
     pub fn look(&mut self, state: &State, records: &[Recorded]) {
         for record in records {
-            if let Event::Call(id, event) = &record.event {
+            if let Event::Call(id, event) = &*record.event {
                 self.hear(*id, event, record.envelope.at, state);
             }
         }
