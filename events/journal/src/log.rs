@@ -70,7 +70,7 @@ const PURGED_ID: u8 = 6;
 const META: u8 = 7;
 
 /// What a record of the log says.
-pub(crate) enum Said<'a> {
+enum Said<'a> {
     Append(u64, &'a [u8]),
     Truncate(Option<u64>),
     Purge(u64),
@@ -81,7 +81,7 @@ pub(crate) enum Said<'a> {
 }
 
 /// Understands a record.
-pub(crate) fn understand(kind: u8, body: &[u8]) -> Option<Said<'_>> {
+fn understand(kind: u8, body: &[u8]) -> Option<Said<'_>> {
     let number = || body.try_into().ok().map(u64::from_le_bytes);
     Some(match kind {
         APPEND => {
@@ -137,14 +137,14 @@ impl Index {
 
 /// The log and its values as they follow from the records.
 #[derive(Default)]
-pub(crate) struct Replay {
+struct Replay {
     index: Index,
     meta: LogMeta,
 }
 
 impl Replay {
     /// Takes in the next record; an error says what is wrong with it.
-    pub(crate) fn take(&mut self, number: u64, kind: u8, body: &[u8]) -> Result<(), String> {
+    fn take(&mut self, number: u64, kind: u8, body: &[u8]) -> Result<(), String> {
         match understand(kind, body).ok_or_else(|| format!("a record of kind {kind} that cannot be read"))? {
             Said::Append(index, _) => {
                 let next = self.index.next();
@@ -160,14 +160,6 @@ impl Replay {
             Said::Meta(meta) => self.meta = meta,
         }
         Ok(())
-    }
-
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.index.next().map(|next| next - 1)
-    }
-
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.index.next().map(|_| self.index.first)
     }
 }
 
