@@ -158,10 +158,10 @@ impl Segments {
         }
     }
 
-    /// Makes sure that records of so many bytes fit into one file; true if a new file was begun for them.
+    /// Makes sure that records of so many bytes fit into one file; true: they are the first in it. A crash may have left it without any.
     pub fn begin(&mut self, bytes: u64) -> io::Result<bool> {
         if self.room().is_some_and(|room| bytes <= room) {
-            return Ok(false);
+            return Ok(readable(&self.shared).last().is_some_and(|last| last.count == 0));
         }
         self.once(|this| {
             this.sync_now()?;
