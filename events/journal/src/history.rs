@@ -97,6 +97,10 @@ impl History {
         let (segments, mut notes) = Segments::open(disk.clone(), settings, &mut visit)?;
         let mut this = History { disk, folder, segments, frontier: Frontier::default(), part: Frontier::default(), tree: None };
         let ranges = this.segments.reader().ranges();
+        if let Some((first @ 1.., ..)) = ranges.first() {
+            let what = format!("a gap: event 0 is missing, the history starts with {first}");
+            return Err(Damage { file: format!("{folder}/"), record: Some(0), offset: 0, what }.into());
+        }
         if let Some(footer) = this.segments.last_footer()? {
             let seal = seal_of(&footer.extra).filter(|(_, frontier)| frontier.size() == footer.first + footer.count);
             let (_, frontier) =
