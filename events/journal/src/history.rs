@@ -340,6 +340,11 @@ impl HistoryReader {
         self.segments.ranges()
     }
 
+    /// The file that begins with event `first` says that it does.
+    pub(crate) fn check_header(&self, first: u64) -> io::Result<()> {
+        self.segments.check_header(first)
+    }
+
     /// What the sealed segment that begins with event `first` tells: its file, the head over its own leaves, the tree at its end.
     pub(crate) fn sealed(&self, first: u64) -> io::Result<(String, Hash, Frontier)> {
         let footer = self.segments.footer(first)?;

@@ -181,7 +181,7 @@ fn stop_text(stop: &Stop) -> &'static str {
 }
 
 /// The first record of a file says what it is.
-pub(crate) fn check_header(frames: &mut Frames<'_>, purpose: u8, first: u64) -> Result<(), String> {
+pub(super) fn check_header(frames: &mut Frames<'_>, purpose: u8, first: u64) -> Result<(), String> {
     match frames.at(0).map_err(|error| error.to_string())? {
         Found::Frame(Frame { kind: KIND_HEADER, number, body, .. }) if number == first && body == [purpose; 8] => Ok(()),
         Found::Frame(_) => Err("the header is another file's".into()),

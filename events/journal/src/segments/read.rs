@@ -1,6 +1,6 @@
 //! Reading, from any thread. Every record is checked: its crc, and that it is the next one.
 
-use super::{Body, Footer, KIND_FOOTER, KIND_HEADER, Segment, Settings, Shared, readable, sealed};
+use super::{Body, Footer, KIND_FOOTER, KIND_HEADER, RECORDS_AT, Segment, Settings, Shared, open::check_header, readable, sealed};
 use crate::{
     disk::{Damage, Disk, DiskFile, WALK_STEP},
     frame::{Found, Frames},
@@ -136,6 +136,15 @@ impl SegmentsReader {
         }
         let footer = sealed::read_footer(&*self.disk.open(&name)?, &format!("{}/{name}", self.settings.folder))?;
         Ok(cell.get_or_init(|| Arc::new(footer)).clone())
+    }
+
+    /// The header of the file that starts with this record is its own.
+    pub(crate) fn check_header(&self, first: u64) -> io::Result<()> {
+        let found = readable(&self.shared).iter().find(|segment| segment.first == first).map(|segment| segment.name.clone());
+        let name = found.ok_or_else(|| purged(first))?;
+        let file = self.disk.open(&name)?;
+        let damage = |what| Damage { file: format!("{}/{name}", self.settings.folder), record: None, offset: 0, what }.into();
+        check_header(&mut Frames::new(&*file, RECORDS_AT as usize), self.settings.purpose, first).map_err(damage)
     }
 
     /// First records and counts of the sealed files, then of the open one.
