@@ -2,7 +2,7 @@
 //! only when it is asked to, so every row is checked here when it is read, and all of them together against the digests.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::backend::Backend;
 use events::{
@@ -82,7 +82,7 @@ pub enum StoreFault {
     #[error("{0}")]
     Damaged(Damage),
     #[error("state: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("state: {0}")]
     Engine(String),
 }
@@ -95,6 +95,15 @@ impl StoreFault {
 
 fn damage(what: impl Into<String>) -> Damage {
     Damage { file: format!("state/{FILE}"), record: None, offset: 0, what: what.into() }
+}
+
+impl From<io::Error> for StoreFault {
+    fn from(error: io::Error) -> StoreFault {
+        match Damage::of(&error) {
+            Some(damage) => StoreFault::Damaged(damage.clone()),
+            None => StoreFault::Io(error),
+        }
+    }
 }
 
 impl From<StoreFault> for io::Error {
@@ -161,14 +170,16 @@ pub struct StateStore {
     db: Option<Database>,
     /// Something broken was found.
     damaged: AtomicBool,
+    /// Something was written that is not durable.
+    unsynced: AtomicBool,
 }
 
-/// The engine writes when it is closed. Over damage it would panic there, even while it unwinds, which ends the process before the damage
-/// was told: a damaged store is left as it is.
+/// The engine writes when it is closed. What was not synced would become durable, though the history it belongs to may not be; over damage
+/// it would panic, even while it unwinds, which ends the process before the damage was told. So such a store is left as a crash leaves it.
 impl Drop for StateStore {
     fn drop(&mut self) {
         if let Some(db) = self.db.take() {
-            if self.damaged.load(Ordering::Relaxed) {
+            if self.damaged.load(Ordering::Relaxed) || self.unsynced.load(Ordering::Relaxed) {
                 std::mem::forget(db);
             } else {
                 // Everything that counts was synced before: whether closing succeeds changes nothing.
@@ -180,7 +191,7 @@ impl Drop for StateStore {
 
 impl StateStore {
     fn new(db: Database) -> StateStore {
-        StateStore { db: Some(db), damaged: AtomicBool::new(false) }
+        StateStore { db: Some(db), damaged: AtomicBool::new(false), unsynced: AtomicBool::new(false) }
     }
 
     fn db(&self) -> &Database {
@@ -233,12 +244,15 @@ impl StateStore {
     }
 
     fn transaction(&self, sync: bool, act: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreFault>) -> Result<(), StoreFault> {
+        self.unsynced.store(true, Ordering::Relaxed);
         let mut transaction = self.db().begin_write().map_err(engine)?;
         transaction.set_durability(if sync { Durability::Immediate } else { Durability::None }).map_err(engine)?;
         // After a crash the whole file would be walked otherwise.
         transaction.set_quick_repair(sync);
         act(&transaction)?;
-        transaction.commit().map_err(engine)
+        transaction.commit().map_err(engine)?;
+        self.unsynced.store(!sync, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes changed rows and what they are as of, all or nothing. Without `sync` they are durable with the next that is.

@@ -7,13 +7,13 @@ const VERSIONS: u8 = 14;
 
 /// A state that grows, and the batches in which it does.
 #[derive(Default)]
-struct World {
-    state: State,
+pub(crate) struct World {
+    pub(crate) state: State,
 }
 
 impl World {
     /// One more event: a row is changed, one comes, one goes.
-    fn step(&mut self) -> (Vec<Change>, Meta) {
+    pub(crate) fn step(&mut self) -> (Vec<Change>, Meta) {
         let n = self.state.books.n;
         self.state.books.versions.insert(StreamId::Tenant(TenantId(n % 3)), n);
         self.state.desk.notes.insert(NoteId::ProviderSecret(ProviderId(n)), vec![n as u8; 40]);
