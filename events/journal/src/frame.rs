@@ -132,48 +132,29 @@ pub(crate) struct Remains {
     pub(crate) group: u64,
 }
 
-/// Goes through the whole records from a place on that are not older than `expected`, until `enough` says so.
-fn remains(file: &dyn DiskFile, from: u64, expected: u64, enough: &mut dyn FnMut(Remains) -> bool) -> io::Result<()> {
+/// Looks behind a broken place for whole records that are not older than `expected`. The first of a later group wins, for it proves that
+/// `expected` was there; else the first of all is answered.
+pub(crate) fn search(file: &dyn DiskFile, from: u64, expected: u64) -> io::Result<Option<Remains>> {
     let mut frames = Frames::new(file, WALK_STEP);
     let mut block = vec![0; WALK_STEP];
     let mut start = from.next_multiple_of(8);
+    let mut first = None;
     loop {
         let got = file.read_at(start, &mut block)?;
         for (at, _) in block[..got].chunks(8).enumerate().filter(|(_, word)| word.starts_with(&MAGIC)) {
             let offset = start + at as u64 * 8;
             let Found::Frame(Frame { number, group, .. }) = frames.at(offset)? else { continue };
-            if number >= expected && enough(Remains { offset, number, group }) {
-                return Ok(());
+            let found = Remains { offset, number, group };
+            if number >= expected && group > expected {
+                return Ok(Some(found));
             }
+            first = first.or(Some(found).filter(|_| number >= expected));
         }
         if got == 0 {
-            return Ok(());
+            return Ok(first);
         }
         start += got.next_multiple_of(8) as u64;
     }
-}
-
-/// Looks behind a broken place for whole records that are not older than `expected`. The first of a later group wins, for it proves that
-/// `expected` was there; else the first of all is answered.
-pub(crate) fn search(file: &dyn DiskFile, from: u64, expected: u64) -> io::Result<Option<Remains>> {
-    let mut first = None;
-    let mut proof = None;
-    remains(file, from, expected, &mut |found| {
-        first = first.or(Some(found));
-        proof = Some(found).filter(|found| found.group > expected);
-        proof.is_some()
-    })?;
-    Ok(proof.or(first))
-}
-
-/// The nearest whole record that is not older than `expected`.
-pub(crate) fn nearest(file: &dyn DiskFile, from: u64, expected: u64) -> io::Result<Option<Remains>> {
-    let mut first = None;
-    remains(file, from, expected, &mut |found| {
-        first = Some(found);
-        true
-    })?;
-    Ok(first)
 }
 
 #[cfg(test)]

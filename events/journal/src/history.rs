@@ -97,6 +97,10 @@ impl History {
         let (segments, mut notes) = Segments::open(disk.clone(), settings, &mut visit)?;
         let mut this = History { disk, folder, segments, frontier: Frontier::default(), part: Frontier::default(), tree: None };
         let ranges = this.segments.reader().ranges();
+        if let Some((first @ 1.., ..)) = ranges.first() {
+            let what = format!("a gap: event 0 is missing, the history starts with {first}");
+            return Err(Damage { file: format!("{folder}/"), record: Some(0), offset: 0, what }.into());
+        }
         if let Some(footer) = this.segments.last_footer()? {
             let seal = seal_of(&footer.extra).filter(|(_, frontier)| frontier.size() == footer.first + footer.count);
             let (_, frontier) =
@@ -334,6 +338,11 @@ impl HistoryReader {
     /// First events and counts of the segments, and whether they are sealed.
     pub(crate) fn ranges(&self) -> Vec<(u64, u64, bool)> {
         self.segments.ranges()
+    }
+
+    /// The file that begins with event `first` says that it does.
+    pub(crate) fn check_header(&self, first: u64) -> io::Result<()> {
+        self.segments.check_header(first)
     }
 
     /// What the sealed segment that begins with event `first` tells: its file, the head over its own leaves, the tree at its end.

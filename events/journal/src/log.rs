@@ -70,7 +70,7 @@ const PURGED_ID: u8 = 6;
 const META: u8 = 7;
 
 /// What a record of the log says.
-pub(crate) enum Said<'a> {
+enum Said<'a> {
     Append(u64, &'a [u8]),
     Truncate(Option<u64>),
     Purge(u64),
@@ -81,7 +81,7 @@ pub(crate) enum Said<'a> {
 }
 
 /// Understands a record.
-pub(crate) fn understand(kind: u8, body: &[u8]) -> Option<Said<'_>> {
+fn understand(kind: u8, body: &[u8]) -> Option<Said<'_>> {
     let number = || body.try_into().ok().map(u64::from_le_bytes);
     Some(match kind {
         APPEND => {
@@ -137,14 +137,14 @@ impl Index {
 
 /// The log and its values as they follow from the records.
 #[derive(Default)]
-pub(crate) struct Replay {
+struct Replay {
     index: Index,
     meta: LogMeta,
 }
 
 impl Replay {
     /// Takes in the next record; an error says what is wrong with it.
-    pub(crate) fn take(&mut self, number: u64, kind: u8, body: &[u8]) -> Result<(), String> {
+    fn take(&mut self, number: u64, kind: u8, body: &[u8]) -> Result<(), String> {
         match understand(kind, body).ok_or_else(|| format!("a record of kind {kind} that cannot be read"))? {
             Said::Append(index, _) => {
                 let next = self.index.next();
@@ -160,14 +160,6 @@ impl Replay {
             Said::Meta(meta) => self.meta = meta,
         }
         Ok(())
-    }
-
-    pub(crate) fn last(&self) -> Option<u64> {
-        self.index.next().map(|next| next - 1)
-    }
-
-    pub(crate) fn first(&self) -> Option<u64> {
-        self.index.next().map(|_| self.index.first)
     }
 }
 
@@ -229,14 +221,17 @@ impl SegmentLog {
             (index.first, index.next())
         };
         for op in ops {
+            let (_, number, rest, numbered) = parts(op);
+            if rest.len() + if numbered { number.len() } else { 0 } > frame::BODY_BYTES_MAX {
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("an entry or value of {} bytes", rest.len())));
+            }
             match op {
-                LogOp::Append { index, entry } if next.is_none_or(|next| next == *index) && entry.len() + 8 <= frame::BODY_BYTES_MAX => {
+                LogOp::Append { index, .. } if next.is_none_or(|next| next == *index) => {
                     first = if next.is_none() { *index } else { first };
                     next = Some(index + 1);
                 }
-                LogOp::Append { index, entry } => {
-                    let what = format!("entry {index} of {} bytes where {next:?} is next", entry.len());
-                    return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+                LogOp::Append { index, .. } => {
+                    return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("entry {index} where {next:?} is next")));
                 }
                 LogOp::TruncateAfter(last) => {
                     next = next.map(|next| last.map_or(0, |last| last + 1).min(next)).filter(|next| *next > first)
@@ -355,14 +350,17 @@ impl LogReader {
     pub fn read(&self, from: u64, to: u64, max_bytes: usize) -> io::Result<Vec<(u64, Vec<u8>)>> {
         let mut out: Vec<(u64, Vec<u8>)> = Vec::new();
         let mut bytes = 0;
-        while bytes < max_bytes {
+        while out.is_empty() || bytes < max_bytes {
             let next = from + out.len() as u64;
             let Some((record, run)) = self.run(next, to)? else { break };
             for found in self.segments.read(record, run, max_bytes - bytes)? {
                 let index = from + out.len() as u64;
                 match understand(found.kind, &found.body) {
                     Some(Said::Append(at, entry)) if at == index => {
-                        bytes += entry.len().max(1);
+                        bytes += entry.len();
+                        if bytes > max_bytes && !out.is_empty() {
+                            return Ok(out);
+                        }
                         out.push((index, entry.to_vec()));
                     }
                     _ => {

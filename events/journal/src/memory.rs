@@ -85,10 +85,7 @@ mod tests {
     use super::*;
     use crate::suite;
     use events::Timestamp;
-    use std::{
-        future::Future as _,
-        task::{Context, Poll, Waker},
-    };
+    use std::task::{Context, Poll, Waker};
 
     struct Noon;
 

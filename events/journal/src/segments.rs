@@ -158,10 +158,10 @@ impl Segments {
         }
     }
 
-    /// Makes sure that records of so many bytes fit into one file; true if a new file was begun for them.
+    /// Makes sure that records of so many bytes fit into one file; true: they are the first in it. A crash may have left it without any.
     pub fn begin(&mut self, bytes: u64) -> io::Result<bool> {
         if self.room().is_some_and(|room| bytes <= room) {
-            return Ok(false);
+            return Ok(readable(&self.shared).last().is_some_and(|last| last.count == 0));
         }
         self.once(|this| {
             this.sync_now()?;
@@ -212,7 +212,11 @@ impl Segments {
         if records.is_empty() {
             return Ok(first);
         }
-        self.begin(records.iter().map(|(_, body)| frame::size(body.iter().map(|part| part.len()).sum())).sum())?;
+        let lens = records.iter().map(|(_, body)| body.iter().map(|part| part.len()).sum());
+        if let Some(len) = lens.clone().find(|len| *len > frame::BODY_BYTES_MAX) {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("a record of {len} bytes")));
+        }
+        self.begin(lens.map(frame::size).sum())?;
         self.buffer.clear();
         let mut starts = Vec::with_capacity(records.len());
         for (number, (kind, body)) in (first..).zip(records) {
@@ -287,71 +291,6 @@ impl Segments {
         let spare = format!("spare-{}", segment.name);
         self.disk.rename(&segment.name, &spare)?;
         self.spares.push(spare);
-        Ok(())
-    }
-
-    /// Forgets the records after `last` (None: all). Only in files that are not sealed.
-    ///
-    /// # Errors
-    /// `Unsupported`: a sealed file would have to be changed; else the disk's own.
-    pub fn truncate_after(&mut self, last: Option<u64>) -> io::Result<()> {
-        let next = last.map_or(0, |last| last + 1);
-        self.once(|this| {
-            this.sync_now()?;
-            while let Some((first, after, name, sealed)) = this.last_file() {
-                if after <= next {
-                    break;
-                }
-                if sealed {
-                    return Err(io::Error::new(io::ErrorKind::Unsupported, format!("{name} is sealed")));
-                }
-                if first < next {
-                    this.shorten(&name, next)?;
-                    break;
-                }
-                this.disk.remove(&name)?;
-                this.disk.sync_dir()?;
-                writable(&this.shared).pop();
-            }
-            this.next = next.min(this.next);
-            this.group = this.next;
-            Ok(())
-        })
-    }
-
-    fn last_file(&self) -> Option<(u64, u64, String, bool)> {
-        let segments = readable(&self.shared);
-        let last = segments.last()?;
-        Some((last.first, last.after(), last.name.clone(), matches!(last.body, Body::Sealed { .. })))
-    }
-
-    /// Puts a copy with the records below `next` in the place of the last file: bytes that stay behind could come to life again.
-    fn shorten(&mut self, name: &str, next: u64) -> io::Result<()> {
-        let (end, size, mut offsets) = {
-            let segments = readable(&self.shared);
-            let Some(Segment { first, body: Body::Open { file, offsets, size, .. }, .. }) = segments.last() else { return Ok(()) };
-            let at = ((next - first) / u64::from(self.settings.stride)) as usize;
-            let from = (first + at as u64 * u64::from(self.settings.stride), offsets.get(at).copied().map_or(RECORDS_AT, u64::from));
-            (read::skip_to(&**file, from, next)?, *size, offsets.clone())
-        };
-        let bytes = {
-            let file = self.disk.open(name)?;
-            let mut bytes = vec![0; end as usize];
-            let got = file.read_at(0, &mut bytes)?;
-            bytes.truncate(got);
-            bytes
-        };
-        let file = self.disk.create(UNMADE)?;
-        file.preallocate(size)?;
-        file.write_at(0, &bytes)?;
-        file.sync_data()?;
-        self.disk.rename(UNMADE, name)?;
-        self.disk.sync_dir()?;
-        if let Some(segment) = writable(&self.shared).last_mut() {
-            segment.count = next - segment.first;
-            offsets.truncate(segment.count.div_ceil(u64::from(self.settings.stride)) as usize);
-            segment.body = Body::Open { file, offsets, end, size };
-        }
         Ok(())
     }
 }

@@ -1,6 +1,9 @@
 //! Goes through all that is stored, and names every place that is not what was written. Stores are opened under glass
 //! ([`crate::disk::Overlay`]): looking changes nothing.
 
+#[cfg(test)]
+mod tests;
+
 use crate::{
     disk::{Damage, Disk, Note, Overlay},
     history::{History, HistoryReader, read_tree, tag, tree_name, tree_offset},
@@ -53,6 +56,7 @@ pub fn history(
             walk.seal(first, &part, findings);
         }
     }
+    findings.damages.extend(history.must_reach(durable).err());
     Some(history)
 }
 
@@ -103,6 +107,8 @@ impl Walk<'_> {
 
     /// The heads that a sealed segment tells; from here on they stand for leaves that could not be read.
     fn seal(&mut self, first: u64, part: &Frontier, findings: &mut Findings) {
+        // Only walking an open segment reads its header.
+        findings.take("history/", self.reader.check_header(first));
         let Some((name, root, frontier)) = findings.take("history/", self.reader.sealed(first)) else { return };
         if self.is_whole && (root != part.root() || frontier != self.frontier) {
             findings.damaged(&name, None, 0, "the footer's heads are not those of the events");

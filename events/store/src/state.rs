@@ -2,7 +2,7 @@
 //! only when it is asked to, so every row is checked here when it is read, and all of them together against the digests.
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::backend::Backend;
 use events::{
@@ -12,11 +12,12 @@ use events::{
     table::Change,
 };
 use journal::disk::{Damage, Disk};
-use redb::{Database, Durability, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Database, Durability, ReadableDatabase, ReadableTable, ReadableTableMetadata as _, TableDefinition, TableError};
 use serde::{Deserialize, Serialize};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 /// redb's own default is 1 GiB a store.
@@ -81,7 +82,7 @@ pub enum StoreFault {
     #[error("{0}")]
     Damaged(Damage),
     #[error("state: {0}")]
-    Io(#[from] io::Error),
+    Io(io::Error),
     #[error("state: {0}")]
     Engine(String),
 }
@@ -94,6 +95,15 @@ impl StoreFault {
 
 fn damage(what: impl Into<String>) -> Damage {
     Damage { file: format!("state/{FILE}"), record: None, offset: 0, what: what.into() }
+}
+
+impl From<io::Error> for StoreFault {
+    fn from(error: io::Error) -> StoreFault {
+        match Damage::of(&error) {
+            Some(damage) => StoreFault::Damaged(damage.clone()),
+            None => StoreFault::Io(error),
+        }
+    }
 }
 
 impl From<StoreFault> for io::Error {
@@ -156,10 +166,47 @@ fn hex(bytes: &[u8]) -> String {
 
 /// See the module. Reading and writing may go on at once, from several threads.
 pub struct StateStore {
-    db: Database,
+    /// None only while it is dropped.
+    db: Option<Database>,
+    /// Something broken was found.
+    damaged: AtomicBool,
+    /// Something was written that is not durable.
+    unsynced: AtomicBool,
+}
+
+/// The engine writes when it is closed. What was not synced would become durable, though the history it belongs to may not be; over damage
+/// it would panic, even while it unwinds, which ends the process before the damage was told. So such a store is left as a crash leaves it.
+impl Drop for StateStore {
+    fn drop(&mut self) {
+        if let Some(db) = self.db.take() {
+            if self.damaged.load(Ordering::Relaxed) || self.unsynced.load(Ordering::Relaxed) {
+                std::mem::forget(db);
+            } else {
+                // Everything that counts was synced before: whether closing succeeds changes nothing.
+                let _ = guarded(|| Ok(drop(db)));
+            }
+        }
+    }
 }
 
 impl StateStore {
+    fn new(db: Database) -> StateStore {
+        StateStore { db: Some(db), damaged: AtomicBool::new(false), unsynced: AtomicBool::new(false) }
+    }
+
+    fn db(&self) -> &Database {
+        self.db.as_ref().expect("only dropping takes it")
+    }
+
+    /// Keeps in mind whether something broken was found.
+    fn guarded<R>(&self, act: impl FnOnce() -> Result<R, StoreFault>) -> Result<R, StoreFault> {
+        let done = guarded(act);
+        if matches!(done, Err(StoreFault::Damaged(_))) {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        done
+    }
+
     /// Opens the store in its folder, or makes it.
     ///
     /// # Errors
@@ -176,7 +223,7 @@ impl StateStore {
         }
         let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(Backend(file));
         // A file that begins with other bytes than redb's is not said to be corrupted by it.
-        db.map(|db| StateStore { db }).map_err(|error| match engine(error) {
+        db.map(StateStore::new).map_err(|error| match engine(error) {
             StoreFault::Engine(what) => StoreFault::damaged(what),
             fault => fault,
         })
@@ -186,25 +233,31 @@ impl StateStore {
     fn make(disk: &dyn Disk, cache_bytes: usize) -> Result<StateStore, StoreFault> {
         let file = disk.create(UNMADE)?;
         let db = Database::builder().set_cache_size(cache_bytes).create_with_backend(Backend(file)).map_err(engine)?;
-        let store = StateStore { db };
-        store.transaction(true, |_| Ok(()))?;
+        let store = StateStore::new(db);
+        store.transaction(true, |transaction| {
+            transaction.open_table(ROWS).map_err(engine)?;
+            transaction.open_table(META).map(drop).map_err(engine)
+        })?;
         disk.rename(UNMADE, FILE)?;
         disk.sync_dir()?;
         Ok(store)
     }
 
     fn transaction(&self, sync: bool, act: impl FnOnce(&redb::WriteTransaction) -> Result<(), StoreFault>) -> Result<(), StoreFault> {
-        let mut transaction = self.db.begin_write().map_err(engine)?;
+        self.unsynced.store(true, Ordering::Relaxed);
+        let mut transaction = self.db().begin_write().map_err(engine)?;
         transaction.set_durability(if sync { Durability::Immediate } else { Durability::None }).map_err(engine)?;
         // After a crash the whole file would be walked otherwise.
         transaction.set_quick_repair(sync);
         act(&transaction)?;
-        transaction.commit().map_err(engine)
+        transaction.commit().map_err(engine)?;
+        self.unsynced.store(!sync, Ordering::Relaxed);
+        Ok(())
     }
 
     /// Writes changed rows and what they are as of, all or nothing. Without `sync` they are durable with the next that is.
     pub fn write(&self, changes: &[Change], meta: &Meta, sync: bool) -> Result<(), StoreFault> {
-        guarded(|| {
+        self.guarded(|| {
             self.transaction(sync, |transaction| {
                 let mut rows = transaction.open_table(ROWS).map_err(engine)?;
                 for change in changes {
@@ -221,12 +274,12 @@ impl StateStore {
 
     /// Makes durable what was written.
     pub fn sync(&self) -> Result<(), StoreFault> {
-        guarded(|| self.transaction(true, |_| Ok(())))
+        self.guarded(|| self.transaction(true, |_| Ok(())))
     }
 
     /// Puts other rows in the place of all: a snapshot. Durable.
     pub fn replace(&self, stored: &Stored) -> Result<(), StoreFault> {
-        guarded(|| {
+        self.guarded(|| {
             self.transaction(true, |transaction| {
                 transaction.delete_table(ROWS).map_err(engine)?;
                 let mut rows = transaction.open_table(ROWS).map_err(engine)?;
@@ -241,8 +294,8 @@ impl StateStore {
 
     /// What the rows are as of; None: nothing was ever written.
     pub fn meta(&self) -> Result<Option<Meta>, StoreFault> {
-        guarded(|| {
-            let transaction = self.db.begin_read().map_err(engine)?;
+        self.guarded(|| {
+            let transaction = self.db().begin_read().map_err(engine)?;
             read_meta(&transaction)
         })
     }
@@ -265,16 +318,12 @@ impl StateStore {
 
     /// All rows that are whole, and the damaged ones by name.
     pub(crate) fn inspect(&self) -> Result<(Option<Stored>, Vec<Damage>), StoreFault> {
-        guarded(|| {
-            let transaction = self.db.begin_read().map_err(engine)?;
+        self.guarded(|| {
+            let transaction = self.db().begin_read().map_err(engine)?;
             let Some(meta) = read_meta(&transaction)? else { return Ok((None, Vec::new())) };
             let mut stored = Stored { rows: Vec::new(), meta };
             let mut damages = Vec::new();
-            let rows = match transaction.open_table(ROWS) {
-                Ok(rows) => rows,
-                Err(TableError::TableDoesNotExist(_)) => return Ok((Some(stored), damages)),
-                Err(error) => return Err(engine(error)),
-            };
+            let rows = table(&transaction, ROWS)?;
             for row in rows.iter().map_err(engine)? {
                 let (key, value) = row.map_err(engine)?;
                 match (key.value().split_first(), opened(key.value(), value.value())) {
@@ -285,16 +334,19 @@ impl StateStore {
                     (None, _) => damages.push(damage("a row without a key")),
                 }
             }
+            self.damaged.fetch_or(!damages.is_empty(), Ordering::Relaxed);
             Ok((Some(stored), damages))
         })
     }
 
     /// Asks the engine to check all its pages.
     pub(crate) fn check_pages(&mut self) -> Result<(), StoreFault> {
-        guarded(|| match self.db.check_integrity().map_err(engine)? {
-            true => Ok(()),
-            false => Err(StoreFault::damaged("pages of the engine are damaged")),
-        })
+        let checked = guarded(|| match self.db.as_mut().map(Database::check_integrity).transpose().map_err(engine)? {
+            Some(false) => Err(StoreFault::damaged("pages of the engine are damaged")),
+            _ => Ok(()),
+        });
+        self.damaged.fetch_or(checked.is_err(), Ordering::Relaxed);
+        checked
     }
 }
 
@@ -305,13 +357,23 @@ fn put_meta(transaction: &redb::WriteTransaction, meta: &Meta) -> Result<(), Sto
     Ok(())
 }
 
+type Rows = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
+
+/// A table that was made with the store: if it is not there, or of other types, what names it is damaged.
+fn table(transaction: &redb::ReadTransaction, of: TableDefinition<'static, &[u8], &[u8]>) -> Result<Rows, StoreFault> {
+    transaction.open_table(of).map_err(|error| match error {
+        TableError::Storage(error) => engine(error),
+        other => StoreFault::damaged(other.to_string()),
+    })
+}
+
 fn read_meta(transaction: &redb::ReadTransaction) -> Result<Option<Meta>, StoreFault> {
-    let table = match transaction.open_table(META) {
-        Ok(table) => table,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(None),
-        Err(error) => return Err(engine(error)),
+    let table = table(transaction, META)?;
+    let row = match table.get(META_KEY).map_err(engine)? {
+        Some(row) => row,
+        None if table.is_empty().map_err(engine)? => return Ok(None),
+        None => return Err(StoreFault::damaged("the row that says what the others are as of is not there")),
     };
-    let Some(row) = table.get(META_KEY).map_err(engine)? else { return Ok(None) };
     let meta = opened(META_KEY, row.value()).and_then(|value| codec::decode(value).ok());
     meta.map(Some).ok_or_else(|| StoreFault::damaged("the row that says what the others are as of is damaged"))
 }

@@ -73,10 +73,17 @@ impl Core {
     pub fn new(history: History, state: Arc<StateStore>, stored: Option<&Meta>) -> Result<Core, StoreFault> {
         let frontier = frontier_of(stored)?;
         history.must_reach(frontier.size()).map_err(StoreFault::Damaged)?;
-        if history.len() == frontier.size() && *history.frontier() != frontier {
-            return Err(damaged(format!("the tree over {} events is not the one that the state holds", frontier.size())));
+        let core = Core { history, state, frontier, last: None, dirty: false, unsynced_bytes: 0, synced_at: Duration::ZERO };
+        core.same_tree().map(|()| core)
+    }
+
+    /// Once history is not ahead, its tree is the state's.
+    fn same_tree(&self) -> Result<(), StoreFault> {
+        let len = self.frontier.size();
+        if self.history.len() == len && *self.history.frontier() != self.frontier {
+            return Err(damaged(format!("the tree over {len} events is not the one that the state holds")));
         }
-        Ok(Core { history, state, frontier, last: None, dirty: false, unsynced_bytes: 0, synced_at: Duration::ZERO })
+        Ok(())
     }
 
     pub fn history(&self) -> &History {
@@ -95,6 +102,7 @@ impl Core {
         for hash in self.history.accept(first, &batch.leaves)? {
             self.frontier.append(hash);
         }
+        self.same_tree()?;
         batch.meta.frontier = self.frontier.encode();
         if !self.dirty {
             self.synced_at = self.synced_at.max(now.saturating_sub(SYNC_EVERY));

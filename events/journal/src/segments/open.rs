@@ -85,6 +85,7 @@ impl Segments {
                     self.spares.push(name)
                 }
                 _ if name.starts_with("spare-") || name == UNMADE => self.disk.remove(&name)?,
+                _ if is_strange(&name) => return Err(self.damage(&name, None, 0, "no name of a file here, but like one")),
                 _ => {}
             }
         }
@@ -155,15 +156,20 @@ impl Segments {
         if size < self.settings.segment_bytes {
             notes.push(Note(format!("{full}: {size} bytes long, made with {}; the rest is zeros again", self.settings.segment_bytes)));
             file.preallocate(self.settings.segment_bytes)?;
-            file.sync_data()?;
         }
         if remains.is_some() || matches!(walk.stop, Stop::Bad(_)) {
             notes.push(Note(format!("{full}: record {expected} at offset {}: {}: a torn write, dropped", walk.end, stop_text(&walk.stop))));
             zero(file, walk.end, size)?;
-            file.sync_data()?;
         }
+        // A process that was killed may not have synced what is read here; from now on it counts as durable.
+        file.sync_data()?;
         Ok(None)
     }
+}
+
+/// Records in a file whose name is damaged must not go unnoticed.
+fn is_strange(name: &str) -> bool {
+    name.ends_with(".seg") || (name.starts_with(|first: char| first.is_ascii_digit()) && !name.ends_with(".tree"))
 }
 
 fn stop_text(stop: &Stop) -> &'static str {
@@ -175,7 +181,7 @@ fn stop_text(stop: &Stop) -> &'static str {
 }
 
 /// The first record of a file says what it is.
-pub(crate) fn check_header(frames: &mut Frames<'_>, purpose: u8, first: u64) -> Result<(), String> {
+pub(super) fn check_header(frames: &mut Frames<'_>, purpose: u8, first: u64) -> Result<(), String> {
     match frames.at(0).map_err(|error| error.to_string())? {
         Found::Frame(Frame { kind: KIND_HEADER, number, body, .. }) if number == first && body == [purpose; 8] => Ok(()),
         Found::Frame(_) => Err("the header is another file's".into()),

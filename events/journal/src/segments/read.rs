@@ -1,6 +1,6 @@
 //! Reading, from any thread. Every record is checked: its crc, and that it is the next one.
 
-use super::{Body, Footer, KIND_FOOTER, KIND_HEADER, RECORDS_AT, Segment, Settings, Shared, readable, sealed};
+use super::{Body, Footer, KIND_FOOTER, KIND_HEADER, RECORDS_AT, Segment, Settings, Shared, open::check_header, readable, sealed};
 use crate::{
     disk::{Damage, Disk, DiskFile, WALK_STEP},
     frame::{Found, Frames},
@@ -49,7 +49,7 @@ impl SegmentsReader {
     pub fn read(&self, from: u64, limit: usize, max_bytes: usize) -> io::Result<Vec<Record>> {
         let mut out: Vec<Record> = Vec::new();
         let mut bytes = 0;
-        while out.len() < limit && bytes < max_bytes {
+        while out.len() < limit && (out.is_empty() || bytes < max_bytes) {
             let next = from + out.len() as u64;
             let Some(place) = self.place(next)? else { break };
             let before = out.len();
@@ -103,11 +103,14 @@ impl SegmentsReader {
         };
         let wanted = limit.saturating_sub(out.len()).min((place.after - next) as usize);
         let mut frames = Frames::new(&*file, WALK_STEP.min(4096.max(wanted.saturating_mul(512))));
-        while number < place.after && out.len() < limit && *bytes < max_bytes {
+        while number < place.after && out.len() < limit && (out.is_empty() || *bytes < max_bytes) {
             match frames.at(offset)? {
                 Found::Frame(frame) if frame.number == number && !matches!(frame.kind, KIND_HEADER | KIND_FOOTER) => {
                     if number >= next {
                         *bytes += frame.body.len();
+                        if *bytes > max_bytes && !out.is_empty() {
+                            return Ok(());
+                        }
                         out.push(Record { number, kind: frame.kind, body: frame.body.to_vec() });
                     }
                     offset += frame.size();
@@ -135,6 +138,15 @@ impl SegmentsReader {
         Ok(cell.get_or_init(|| Arc::new(footer)).clone())
     }
 
+    /// The header of the file that starts with this record is its own.
+    pub(crate) fn check_header(&self, first: u64) -> io::Result<()> {
+        let found = readable(&self.shared).iter().find(|segment| segment.first == first).map(|segment| segment.name.clone());
+        let name = found.ok_or_else(|| purged(first))?;
+        let file = self.disk.open(&name)?;
+        let damage = |what| Damage { file: format!("{}/{name}", self.settings.folder), record: None, offset: 0, what }.into();
+        check_header(&mut Frames::new(&*file, RECORDS_AT as usize), self.settings.purpose, first).map_err(damage)
+    }
+
     /// First records and counts of the sealed files, then of the open one.
     pub(crate) fn ranges(&self) -> Vec<(u64, u64, bool)> {
         readable(&self.shared).iter().map(|segment| (segment.first, segment.count, matches!(segment.body, Body::Sealed { .. }))).collect()
@@ -149,18 +161,4 @@ fn footer_place(footer: &Footer, number: u64) -> Option<(u64, u64)> {
 
 fn purged(number: u64) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, format!("record {number} was purged"))
-}
-
-/// The place of record `to`, walking from a place that is known.
-pub(super) fn skip_to(file: &dyn DiskFile, from: (u64, u64), to: u64) -> io::Result<u64> {
-    let (mut number, mut offset) = if from.1 < RECORDS_AT { (from.0, RECORDS_AT) } else { from };
-    let mut frames = Frames::new(file, WALK_STEP);
-    while number < to {
-        match frames.at(offset)? {
-            Found::Frame(frame) if frame.number == number => offset += frame.size(),
-            _ => return Err(io::Error::new(io::ErrorKind::InvalidData, format!("record {number} cannot be read"))),
-        }
-        number += 1;
-    }
-    Ok(offset)
 }
