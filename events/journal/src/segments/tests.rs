@@ -178,6 +178,8 @@ fn spares_are_used_again_and_nothing_old_comes_back_to_life() {
     assert_eq!(names(&disk, "spare-").len(), 2, "no more than were asked for");
     drop(segments);
     let (mut segments, _) = open(&disk).unwrap();
+    assert!(segments.begin(SEGMENT - 100).unwrap());
+    assert_eq!(open(&disk.copy()).unwrap().1, [] as [&str; 0], "what a spare held is not seen before a record is there either");
     while !names(&disk, "spare-").is_empty() {
         append(&mut segments, 1);
         let (again, notes) = open(&disk.copy()).unwrap();

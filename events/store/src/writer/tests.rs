@@ -204,7 +204,10 @@ fn a_power_cut_at_any_moment_leaves_history_ahead_of_state_and_a_replay_ends_ali
             disk.die_after(cut);
             let mut durable = 0;
             for number in 0..batches {
-                match core.take(batch(&mut world, 1 + number % 3), SECOND * number as u32 / 2) {
+                let now = SECOND * number as u32 / 2;
+                let taken = core.take(batch(&mut world, 1 + number % 3), now);
+                let synced = taken.and_then(|synced| if number % 4 == 1 { core.sync(now) } else { Ok(synced) });
+                match synced {
                     Ok(synced) => durable = synced.map_or(durable, |meta| meta.n),
                     Err(_) => break,
                 }

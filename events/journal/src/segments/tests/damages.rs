@@ -89,6 +89,22 @@ fn a_flip_in_the_last_group_is_a_torn_write_and_the_next_append_goes_on() {
 }
 
 #[test]
+fn records_behind_a_torn_one_are_gone_for_good() {
+    let (disk, mut segments) = new();
+    append(&mut segments, 1);
+    let (_, start) = segments.end();
+    let torn: Vec<Vec<u8>> = (1..5).map(|number| body(number, 1)).collect();
+    let parts: Vec<[&[u8]; 1]> = torn.iter().map(|body| [body.as_slice()]).collect();
+    segments.append(&parts.iter().map(|body| (1, body.as_slice())).collect::<Vec<_>>()).unwrap();
+    disk.flip(&open_name(0), start + 30, 1);
+    let (mut segments, notes) = open(&disk).unwrap();
+    assert_eq!((segments.next(), notes.len()), (1, 1));
+    append(&mut segments, 1);
+    let (segments, notes) = open(&disk).unwrap();
+    assert_eq!((all(&segments, 0).unwrap(), notes), (bodies(0..2), Vec::new()));
+}
+
+#[test]
 fn every_cut_of_a_file_is_named_or_drops_the_last_group_only() {
     let (disk, next, last_group) = stored();
     for name in disk.list().unwrap() {
