@@ -111,6 +111,8 @@ pub const OUTPUT_TOKENS_SET_MIN: u64 = 256;
 pub const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(15);
 /// After SIGTERM, streams may go on for this long.
 pub const DRAIN_WAIT: Duration = Duration::from_secs(30);
+/// At the end of the process, connections may take so long to hand over their last bytes.
+pub const LAST_BYTES_WAIT: Duration = Duration::from_secs(2);
 
 /// Below so many free bytes a node admits nothing (LEDGER §10): what is left is for the records of what runs.
 pub const DISK_LOW: u64 = 256 << 20;

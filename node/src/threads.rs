@@ -92,26 +92,30 @@ pub fn reactor(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<JoinHandle<()>
             Err(error) => return drop(up.send(Err(error.into()))),
         };
         runtime.block_on(async move {
-            let mut closing = plan.closing.clone();
-            let _ = up.send(run(plan, lane, doors).await); // the main thread waits for it
-            let _ = closing.wait_for(|closing| *closing).await; // dropped or told: both mean stop
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await; // last bytes to the callers
+            let (serving, started) = match run(plan, lane, doors).await {
+                Ok(serving) => (serving, Ok(())),
+                Err(failure) => (Vec::new(), Err(failure)),
+            };
+            let _ = up.send(started); // the main thread waits for it
+            for listener in serving {
+                let _ = listener.await; // a panic there was told by the hook
+            }
         });
     })?;
     is_up.recv().map_err(|_| "a reactor ended while it started")??;
     Ok(thread)
 }
 
-async fn run(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<(), Failure> {
+/// Starts what a reactor does; each listener's task ends with its last connection.
+async fn run(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<Vec<tokio::task::JoinHandle<()>>, Failure> {
     let Plan { core, setup, hasher, places, administration, admin, metrics, closing } = plan;
     let wire = Arc::new(Egress::new(setup));
     let reactor = Reactor::start(core, lane, wire).await?;
     let app = App { reactor, hasher, places, administration, admin, metrics };
-    for door in doors {
-        let listener = listen(door.address)?;
-        tokio::spawn(serve(listener, app.clone(), door.doors, closing.clone()));
-    }
-    Ok(())
+    let listeners: Vec<_> = doors.iter().map(|door| listen(door.address)).collect::<Result<_, _>>()?;
+    let serving =
+        listeners.into_iter().zip(doors).map(|(listener, door)| tokio::spawn(serve(listener, app.clone(), door.doors, closing.clone())));
+    Ok(serving.collect())
 }
 
 /// Whether nobody listens there; the kernel would let a second process of the same user in beside us.

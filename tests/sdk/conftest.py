@@ -75,8 +75,8 @@ class Node:
 
     stderr = None
 
-    def __init__(self, folder, config, *flags, env=()):
-        self.folder, self.flags, self.env = Path(folder), flags, dict(env)
+    def __init__(self, folder, config, *flags, env=(), ready="/readyz"):
+        self.folder, self.flags, self.env, self.ready = Path(folder), flags, dict(env), ready
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.file = self.folder / "tollgate.yaml"
@@ -89,7 +89,7 @@ class Node:
         command = [BINARY, "serve", "-f", self.file, "--listen", f"127.0.0.1:{self.port}", "--data", self.folder / "data", *self.flags]
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=self.stderr)
         self.read, self.known = 0, {}
-        wait_for(f"{self.url}/readyz", self.process)
+        wait_for(f"{self.url}{self.ready}", self.process)
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)

@@ -106,3 +106,15 @@ def test_fifty_kills_under_load(sim, start):
     node.kill()
     answer = verify(node)
     assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_a_nearly_full_disk_admits_nothing_and_serves_the_rest(sim, tmp_path):
+    sim.clear()
+    node = Node(tmp_path, config(sim, "100 requests"), "--disk-low-mib", str(1 << 40), ready="/livez")
+    try:
+        answer = httpx.post(f"{node.url}/v1/chat/completions", headers={"authorization": f"Bearer {KEY}"}, json={"model": "m", "messages": [{"role": "user", "content": "x"}]})
+        assert answer.status_code == 503 and "disk" in answer.json()["error"]["message"] and "retry-after" in answer.headers
+        assert httpx.get(f"{node.url}/readyz").status_code == 503
+        assert node.budgets(KEY)[0]["free"] == "100" and sim.stats()["calls"] == {}
+    finally:
+        node.stop()

@@ -9,18 +9,24 @@ use events::limits;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{convert::Infallible, future::poll_fn, pin::pin, task::Poll, time::Duration};
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    time::Instant,
+};
 
 /// After a failed accept (no more files, say) the next is tried after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Serves a listener until `closing` turns true; connections end with what they carry.
+/// Serves a listener until `closing` turns true; returns when the connections have ended with what they carry, or
+/// [`limits::LAST_BYTES_WAIT`] later.
 pub async fn serve(listener: TcpListener, app: App, doors: Doors, mut closing: watch::Receiver<bool>) {
     let routes = router(app.clone(), doors);
+    let (alive, mut ended) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
             biased;
-            () = closed(&mut closing) => return,
+            () = closed(&mut closing) => break,
             accepted = listener.accept() => accepted,
         };
         let stream = match accepted {
@@ -33,7 +39,16 @@ pub async fn serve(listener: TcpListener, app: App, doors: Doors, mut closing: w
         };
         let _ = stream.set_nodelay(true); // only slower without
         cut_off_unread(&stream);
-        tokio::spawn(connection(stream, app.clone(), routes.clone(), doors, closing.clone()));
+        let connection = connection(stream, app.clone(), routes.clone(), doors, closing.clone());
+        let alive = alive.clone();
+        tokio::spawn(async move {
+            connection.await;
+            drop(alive);
+        });
+    }
+    drop((listener, alive));
+    if tokio::time::timeout(limits::LAST_BYTES_WAIT, ended.recv()).await.is_err() {
+        tracing::warn!("callers that do not read their last bytes are left");
     }
 }
 

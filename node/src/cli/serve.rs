@@ -43,6 +43,12 @@ pub struct Flags {
     /// Where the journal is kept: replicated and on disk, or in memory and forgotten at the end.
     #[arg(long, value_enum, default_value_t = Kind::Raft)]
     journal: Kind,
+    /// Below so many MiB of free disk nothing is admitted.
+    #[arg(long, default_value_t = limits::DISK_LOW >> 20)]
+    disk_low_mib: u64,
+    /// From so many MiB of free disk on it is admitted again.
+    #[arg(long, default_value_t = limits::DISK_OK >> 20)]
+    disk_ok_mib: u64,
     /// Threads that carry calls; else as many as there are cores.
     #[arg(long)]
     reactors: Option<u16>,
@@ -72,7 +78,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let data = data_dir(&flags)?;
     let vault = Vault::open(data.as_ref().map(|dir| Keeping { folder: &flags.data, is_new: dir.is_new }), &vars)?;
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
-    let core_thread = CoreThread::start(make_ports(data, vault.clone()), lanes)?;
+    let core_thread = CoreThread::start(make_ports(&flags, data, vault.clone()), lanes)?;
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
     let maker: SecretsMaker = {
         let vault = vault.clone();
@@ -119,21 +125,23 @@ fn data_dir(flags: &Flags) -> Result<Option<DataDir>, Failure> {
     opened.map(Some).map_err(|fault| format!("{}: {fault}", flags.data.display()).into())
 }
 
-fn make_ports(data: Option<DataDir>, vault: Vault) -> MakePorts {
+fn make_ports(flags: &Flags, data: Option<DataDir>, vault: Vault) -> MakePorts {
+    let clock = Arc::new(WallClock);
+    let settings = raft::Settings {
+        clock: clock.clone(),
+        fail_stop: Arc::new(fail_stop),
+        disk_low: flags.disk_low_mib.saturating_mul(1 << 20),
+        disk_ok: flags.disk_ok_mib.saturating_mul(1 << 20),
+    };
     Box::new(move || {
         Box::pin(async move {
-            let clock = Arc::new(WallClock);
             let journal: Arc<dyn journal::Journal> = match data {
-                Some(dir) => Arc::new(RaftJournal::open(dir, settings(clock.clone())).await?),
+                Some(dir) => Arc::new(RaftJournal::open(dir, settings).await?),
                 None => Arc::new(Memory::new(clock.clone())),
             };
             Ok(Ports { journal, clock, entropy: Arc::new(SystemEntropy), vault: Arc::new(vault), fail_stop: Arc::new(fail_stop) })
         })
     })
-}
-
-fn settings(clock: Arc<WallClock>) -> raft::Settings {
-    raft::Settings { clock, fail_stop: Arc::new(fail_stop), disk_low: limits::DISK_LOW, disk_ok: limits::DISK_OK }
 }
 
 /// A store failed: nothing that is answered from now on could be trusted.
