@@ -78,19 +78,40 @@ impl Walk<'_> {
             read => findings.take("history/", read).unwrap_or_default(),
         };
         let mut part = Frontier::default();
-        while part.size() < count {
-            let from = first + part.size();
-            let Some(leaves) = findings.take("history/", self.reader.leaves(from, (count - part.size()) as usize, STEP_BYTES)) else {
+        // `bad`: a record ahead that was found damaged, or the segment's end.
+        let (mut next, after) = (first, first + count);
+        let mut bad = after;
+        while next < after {
+            if next == bad {
                 self.is_whole = false;
-                break;
-            };
-            for (number, leaf) in (from..).zip(&leaves) {
-                let hash = leaf_hash(leaf);
-                self.beside(first, number, &hash, beside.get((number - first) as usize), findings);
-                part.append(hash);
-                self.frontier.append(hash);
-                if self.is_whole {
-                    each(number, leaf, findings);
+                (next, bad) = (next + 1, after);
+                continue;
+            }
+            match self.reader.leaves(next, (bad - next) as usize, STEP_BYTES) {
+                Ok(leaves) => {
+                    for (number, leaf) in (next..).zip(&leaves) {
+                        let hash = leaf_hash(leaf);
+                        self.beside(first, number, &hash, beside.get((number - first) as usize), findings);
+                        part.append(hash);
+                        self.frontier.append(hash);
+                        if self.is_whole {
+                            each(number, leaf, findings);
+                        }
+                    }
+                    next += leaves.len() as u64;
+                }
+                Err(error) => {
+                    let damage = damage_of("history/", &error);
+                    let record = damage.record;
+                    if !findings.damages.contains(&damage) {
+                        findings.damages.push(damage);
+                    }
+                    // Leaves behind a damaged one are found again from the next place that the footer knows.
+                    bad = record.map_or(after, |record| record.max(next).min(after));
+                    if bad == after {
+                        self.is_whole = false;
+                        break;
+                    }
                 }
             }
         }

@@ -183,7 +183,10 @@ impl Drop for StateStore {
                 std::mem::forget(db);
             } else {
                 // Everything that counts was synced before: whether closing succeeds changes nothing.
-                let _ = guarded(|| Ok(drop(db)));
+                let _ = guarded(|| {
+                    drop(db);
+                    Ok(())
+                });
             }
         }
     }

@@ -95,6 +95,21 @@ fn a_leaf_is_named_by_file_number_and_place() {
 }
 
 #[test]
+fn leaves_before_and_behind_a_damaged_one_are_gone_through_too() {
+    let (disk, manifest) = stored();
+    let file = name(&disk, 0);
+    let bad = [1, 6, manifest.sealed[1].first + 1];
+    for number in &bad[..2] {
+        disk.flip(&file, offset(0, *number) + 20, 1);
+    }
+    disk.flip(&name(&disk, manifest.sealed[1].first), offset(manifest.sealed[1].first, bad[2]) + 20, 1);
+    disk.flip(&tree_name(0), tree_offset(0), 1);
+    let (findings, leaves) = look(&disk, LEN);
+    assert_eq!(findings.damages.iter().filter_map(|damage| damage.record).collect::<Vec<_>>(), [1, 0, 6, bad[2]], "{:?}", findings.damages);
+    assert_eq!((findings.damages.len(), leaves), (4, vec![leaf(0)]), "what comes behind is not shown as if nothing were missing");
+}
+
+#[test]
 fn the_last_leaf_counts_as_torn_unless_the_state_proves_it() {
     let (disk, manifest) = stored();
     let first = open_first(&manifest);
