@@ -115,7 +115,7 @@ impl State {
                 cause,
                 policy: proposal.policy,
             };
-            let leaf = envelope.leaf(&proposal.body).into();
+            let leaf = envelope.leaf(proposal.body()).into();
             self.fold(&event, envelope.at);
             records.push(Recorded { envelope, event, leaf });
         }
@@ -254,13 +254,6 @@ impl State {
         self.books.settle(&mut changes);
         self.desk.settle(&mut changes);
         changes
-    }
-
-    /// Counts every row as changed.
-    #[cfg(test)]
-    fn touch_all(&mut self) {
-        self.books.touch_all();
-        self.desk.touch_all();
     }
 
     /// As of the last [`State::settle`].

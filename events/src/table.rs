@@ -124,12 +124,6 @@ impl<K: RowKey, V: Serialize + DeserializeOwned> Table<K, V> {
         }
     }
 
-    /// Counts every row as changed, so that the next [`Table::settle`] hands out all.
-    #[cfg(test)]
-    pub(crate) fn touch_all(&mut self) {
-        self.dirty.extend(self.rows.keys().copied());
-    }
-
     /// The sum of the rows' hashes as of the last [`Table::settle`].
     pub fn digest(&self) -> u128 {
         self.digest

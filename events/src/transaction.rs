@@ -26,7 +26,7 @@ pub struct Proposal {
     pub principal: Principal,
     pub policy: u64,
     /// [`Event::encode`].
-    pub body: Vec<u8>,
+    body: Vec<u8>,
     #[serde(skip)]
     made_from: MadeFrom,
 }
@@ -52,6 +52,11 @@ impl Proposal {
     /// Bytes that came from elsewhere.
     pub fn read(stream: StreamId, principal: Principal, policy: u64, body: Vec<u8>) -> Proposal {
         Proposal { stream, principal, policy, body, made_from: MadeFrom(None) }
+    }
+
+    /// What is stored and hashed, as it is.
+    pub fn body(&self) -> &[u8] {
+        &self.body
     }
 
     /// The event that the body stands for.

@@ -154,7 +154,7 @@ impl<'a> Resolver<'a> {
         for at in self.named.get(name).cloned().unwrap_or_default() {
             match self.scope(at) {
                 Some(home) if in_tenant.is_none_or(|tenant| tenant == home.tenant) => {
-                    drop(homes.insert(Home { scope: Some(name.to_owned()), ..home }))
+                    homes.insert(Home { scope: Some(name.to_owned()), ..home });
                 }
                 Some(_) => {}
                 // why is said where that scope stands

@@ -50,6 +50,8 @@ pub struct Books {
     pub changed: Table<Owner, u64>,
     /// Derived: budgets by what makes them themselves.
     pub(super) budget_ids: BTreeMap<budget::Identity, BudgetId>,
+    /// Derived: open calls by age.
+    pub(super) open_times: BTreeSet<(Timestamp, CallId)>,
     /// Derived: orphans by age.
     pub(super) orphan_times: BTreeSet<(Timestamp, CallId)>,
     /// Derived: claims of a tenant by age.
@@ -142,6 +144,7 @@ impl Books {
             versions: Table::new(14),
             changed: Table::new(15),
             budget_ids: BTreeMap::new(),
+            open_times: BTreeSet::new(),
             orphan_times: BTreeSet::new(),
             claim_times: BTreeSet::new(),
         }
@@ -172,11 +175,6 @@ impl Books {
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
     }
 
-    #[cfg(test)]
-    pub(super) fn touch_all(&mut self) {
-        each_table!(self, table => table.touch_all());
-    }
-
     /// False: not one of these tables.
     pub(super) fn load(&mut self, number: u8, key: &[u8], value: &[u8]) -> Result<bool, Undecodable> {
         each_table!(self, table => if table.number() == number { table.load(key, value)?; return Ok(true); });
@@ -185,6 +183,7 @@ impl Books {
 
     pub(super) fn loaded(&mut self) {
         self.budget_ids = self.budgets.iter().map(|(id, budget)| (budget.identity.clone(), *id)).collect();
+        self.open_times = self.open.iter().map(|(call, open)| (open.at, *call)).collect();
         self.orphan_times = self.orphans.iter().map(|(call, orphan)| (orphan.orphaned_at, *call)).collect();
         self.claim_times = self.claims.iter().map(|((tenant, key), claim)| (*tenant, claim.at, *key)).collect();
         let largest = self.versions.iter().filter_map(|(stream, _)| u64::try_from(stream.to_parts().1).ok()).max();

@@ -5,7 +5,7 @@
 
 use super::{State, books::ClaimRow};
 use crate::{
-    Amount, BudgetId, CallId, Figures, StreamId, TenantId, Timestamp,
+    Amount, BudgetId, CallId, Every, Figures, StreamId, TenantId, Timestamp,
     budget::Window,
     call::{Adjusted, Admitted, Event, Finished, Open, Orphan},
     limits,
@@ -49,6 +49,7 @@ impl State {
         let meter = self.books.meters.entry(admitted.key);
         meter.open = meter.open.saturating_add(1);
         let Admitted { node, boot, key, ceiling, claim, .. } = *admitted;
+        self.books.open_times.insert((at, id));
         self.books.open.insert(id, Open { node, boot, tenant, key, at, ceiling, hold, claim, version: 1, model: admitted.model.clone() });
     }
 
@@ -78,6 +79,7 @@ impl State {
     /// A record: `Finished`, or `Released` (None). It closes an open hold, or replaces an orphan's charge; else it is a duplicate.
     fn close(&mut self, id: CallId, finished: Option<&Finished>, at: Timestamp) {
         if let Some(open) = self.books.open.remove(&id) {
+            self.books.open_times.remove(&(open.at, id));
             for (budget, held) in &open.hold {
                 let used = self.used(finished, *budget);
                 self.change_window(*budget, open.at, at, |window| {
@@ -153,6 +155,7 @@ impl State {
     /// What it holds becomes its charge.
     fn orphan(&mut self, id: CallId, at: Timestamp) {
         let Some(mut open) = self.books.open.remove(&id) else { return };
+        self.books.open_times.remove(&(open.at, id));
         open.version += 1;
         for (budget, held) in &open.hold {
             self.change_window(*budget, open.at, at, |window| {
@@ -182,23 +185,31 @@ impl State {
         self.books.budgets.get(&budget).map_or(0, |budget| figures.of(budget.identity.unit))
     }
 
-    /// Changes the window of `admitted_at`, and forgets past windows in which nothing is held or orphaned.
+    /// Changes the window of `admitted_at`, and forgets past windows that nothing will count in any more.
     pub(super) fn change_window(&mut self, budget: BudgetId, admitted_at: Timestamp, now: Timestamp, change: impl FnOnce(&mut Window)) {
         let Some(every) = self.books.budgets.get(&budget).map(|budget| budget.identity.every) else { return };
         let (start, current) = (every.window(admitted_at), every.window(now));
         let window = self.books.windows.entry((budget, start));
         let opened = *window == Window::default();
         change(window);
-        let idle = window.held == 0 && window.open_calls == 0 && window.orphans == 0;
-        if start < current && idle {
+        let window = *window;
+        if start < current && self.is_over(every, start, &window) {
             self.books.windows.remove(&(budget, start));
         } else if opened && start == current {
             let past = self.books.windows.range((budget, Timestamp(0))..(budget, start));
-            let idle = past.filter(|(_, window)| window.held == 0 && window.open_calls == 0 && window.orphans == 0);
-            for key in idle.map(|(key, _)| *key).collect::<Vec<_>>() {
+            let over = past.filter(|((_, start), window)| self.is_over(every, *start, window));
+            for key in over.map(|(key, _)| *key).collect::<Vec<_>>() {
                 self.books.windows.remove(&key);
             }
         }
+    }
+
+    /// Nothing is held or orphaned in a past window, and no call is open that was admitted before its end: a further attempt of such a
+    /// call may yet join this budget, in this window.
+    fn is_over(&self, every: Every, start: Timestamp, window: &Window) -> bool {
+        let idle = window.held == 0 && window.open_calls == 0 && window.orphans == 0;
+        let oldest = self.books.open_times.first().map(|(at, _)| *at);
+        idle && every.end(start).is_some_and(|end| oldest.is_none_or(|oldest| oldest >= end))
     }
 
     fn note_threshold(&mut self, id: BudgetId, admitted_at: Timestamp) {

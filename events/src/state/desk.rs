@@ -65,13 +65,6 @@ impl Desk {
         self.clock.settle(changes);
     }
 
-    #[cfg(test)]
-    pub(super) fn touch_all(&mut self) {
-        self.lanes.touch_all();
-        self.notes.touch_all();
-        self.clock.touch_all();
-    }
-
     pub(super) fn digest(&self) -> u128 {
         self.lanes.digest().wrapping_add(self.notes.digest()).wrapping_add(self.clock.digest())
     }

@@ -1,5 +1,6 @@
 //! State by itself: the rows of LEDGER §12 that it alone can show.
 
+mod adversary;
 mod changes;
 mod claims;
 mod ends;

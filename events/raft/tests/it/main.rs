@@ -1,4 +1,5 @@
 //! The replicated journal from outside, on a disk in memory that loses, tears and flips on demand.
+#![allow(clippy::unwrap_used, reason = "a test file, helpers included")]
 
 mod conformance;
 mod crashes;

@@ -40,7 +40,7 @@ fn what_binds_an_admission_in_flight_makes_it_stale() {
         ("scope moved", |world, _| world.keep(Event::Scope(SCOPE, scope::Event::Moved { parent: None }))),
         ("tenant's rates", |world, _| world.keep(Event::Tenant(TENANT, tenant::Event::RatesSet { rates: crate::Rates::default() }))),
         ("budget of the scope", |world, budget| set_limit(world, budget, 100)),
-        ("a new budget of the platform", |world, _| drop(world.budget(11, Owner::Platform, 100))),
+        ("a new budget of the platform", |world, _| _ = world.budget(11, Owner::Platform, 100)),
     ];
     for (name, change) in changes {
         let mut world = World::new();
@@ -57,7 +57,7 @@ fn what_does_not_bind_an_admission_lets_it_pass() {
     type Change = fn(&mut World, BudgetId);
     let changes: [(&str, Change); 4] = [
         ("another key", |world, _| world.keep(Event::Key(OTHER_KEY, key::Event::Revoked))),
-        ("a budget of another key", |world, _| drop(world.budget(11, Owner::Key(OTHER_KEY), 0))),
+        ("a budget of another key", |world, _| _ = world.budget(11, Owner::Key(OTHER_KEY), 0)),
         ("an alert", |world, budget| {
             world.keep(Event::Budget(budget, budget::Event::Alerted { window: crate::Timestamp(0), threshold_ppm: 1 }))
         }),

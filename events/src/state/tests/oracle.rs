@@ -71,6 +71,9 @@ impl Oracle {
                 uncertain: 0,
             };
             assert!(self.calls.insert(id, told).is_none(), "P2: {id} was admitted twice");
+            assert!(state.books.keys.get(&admitted.key).is_some_and(|key| key.is_live()), "{id} was admitted by a key that lets nobody in");
+            let open = |budget: &BudgetId| state.books.budgets.get(budget).is_some_and(|budget| !budget.closed);
+            assert!(admitted.budgets.iter().all(open), "{id} holds what is closed");
             return;
         }
         let told = self.calls.get_mut(&id).unwrap_or_else(|| panic!("P2: {id} was never admitted"));
@@ -157,15 +160,14 @@ impl Oracle {
 }
 
 impl Told {
-    /// What is in force for a budget: its record's figure, or its orphan's charge.
-    pub fn charged(&self, budget: BudgetId) -> Amount {
-        let held = if self.status == Status::Orphaned { self.holds.get(&budget).copied().unwrap_or(0) } else { 0 };
-        held + self.settled.get(&budget).copied().unwrap_or(0)
+    /// Budgets that have covered it.
+    pub fn covered(&self) -> Vec<BudgetId> {
+        self.holds.keys().copied().collect()
     }
 
-    /// Budgets that have covered it.
-    pub fn covers(&self, budget: BudgetId) -> bool {
-        self.holds.contains_key(&budget)
+    /// When it was admitted.
+    pub fn at(&self) -> Timestamp {
+        self.at
     }
 
     fn close(&mut self, status: Status, used: impl Fn(BudgetId) -> Amount) {

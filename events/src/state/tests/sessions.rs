@@ -2,9 +2,10 @@
 
 use super::world::*;
 use crate::{
-    Owner,
+    Owner, StreamId,
+    envelope::Principal,
     state::State,
-    transaction::{Group, GroupOutcome, Outcome},
+    transaction::{Group, GroupOutcome, Outcome, Proposal, Transaction},
 };
 
 fn done(outcomes: &[Outcome]) -> GroupOutcome {
@@ -133,8 +134,8 @@ fn a_refused_transaction_leaves_no_trace_of_any_of_its_parts() {
 #[test]
 fn an_event_that_is_not_known_stops_the_replica() {
     let mut world = World::new();
-    let mut unknown = record(call_id(1), 1);
-    unknown.events[0].body = vec![0xff];
+    let proposal = Proposal::read(StreamId::Call(call_id(1)), Principal::System, 0, vec![0xff]);
+    let unknown = Transaction { events: vec![proposal], ..Transaction::default() };
     assert!(unknown.check().is_err());
     let group = Group { sequence: Some(sequence(NODE, 1, 0, 1)), transactions: vec![Some(unknown)] };
     assert!(world.state.apply(&group, world.now, &mut Vec::new()).is_err());

@@ -3,8 +3,8 @@
 
 use super::{oracle::Oracle, replay::Rows};
 use crate::{
-    Aggregate as _, Amount, Boot, BudgetId, CallId, Every, Figures, KeyId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, State,
-    TenantId, Timestamp, Unit, budget,
+    Aggregate as _, Amount, Boot, BudgetId, CallId, Every, Figures, KeyId, Money, NodeId, Owner, Rates, ScopeId, State, TenantId,
+    Timestamp, Unit, budget,
     call::{self, Admitted, Event as Call, Extended, Finished, Orphaned, Unsent},
     envelope::{Principal, Recorded},
     event::Event,
@@ -17,7 +17,6 @@ pub const TENANT: TenantId = TenantId(1);
 pub const SCOPE: ScopeId = ScopeId(2);
 pub const KEY: KeyId = KeyId(3);
 pub const OTHER_KEY: KeyId = KeyId(4);
-pub const PROVIDER: ProviderId = ProviderId(5);
 pub const NODE: NodeId = NodeId(7);
 pub const OTHER_NODE: NodeId = NodeId(8);
 
