@@ -7,6 +7,8 @@ mod catalogue;
 mod config;
 mod environment;
 mod fields;
+#[cfg(test)]
+mod harness;
 mod pattern;
 mod plan;
 pub mod price;
