@@ -90,7 +90,8 @@ impl World {
     where
         A::Refusal: std::fmt::Debug,
     {
-        let events = A::find(&self.state, id).unwrap_or(&A::default()).decide(command, Timestamp(1)).expect("a planned step is not refused");
+        let events =
+            A::find(&self.state, id).unwrap_or(&A::default()).decide(command, Timestamp(1)).expect("a planned step is not refused");
         self.take(events.into_iter().map(|event| A::event(id, event)).collect(), notes);
     }
 

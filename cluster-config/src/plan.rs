@@ -5,6 +5,7 @@ mod paths;
 mod prune;
 mod references;
 
+use crate::view::{KeyState, View};
 use crate::{
     Problem,
     config::{Budget, Config, Key, Model, Provider, places},
@@ -361,11 +362,16 @@ impl Planner<'_> {
         });
     }
 
-    /// Two keys with one secret could not be told apart.
+    /// Two keys with one secret could not be told apart. One below a closed tenant or scope lets nobody in any more, unless it moves now.
     fn secrets_are_unique(&mut self) {
+        let view = View::from_state(self.state);
         for (id, key) in self.state.books.keys.iter().filter(|(_, key)| key.made && !key.revoked) {
-            let is_pruned = self.plan.steps.iter().any(|step| matches!(step, Step::Key(pruned, key::Command::Revoke) if pruned == id));
-            if !is_pruned {
+            let planned = |wanted: fn(&key::Command) -> bool| {
+                self.plan.steps.iter().any(|step| matches!(step, Step::Key(other, command) if other == id && wanted(command)))
+            };
+            let is_pruned = planned(|command| matches!(command, key::Command::Revoke));
+            let is_live = view.key_by_id(*id).is_some_and(|key| key.state != KeyState::Revoked);
+            if !is_pruned && (is_live || planned(|command| matches!(command, key::Command::Set { .. }))) {
                 self.hashes.entry(*id).or_insert((key.hash, None));
             }
         }

@@ -75,13 +75,30 @@ fn a_key_uses_only_its_models() {
     let refused = |name: &str, speaks| resolved(&world, "secret-few", name, speaks).unwrap_err();
     assert_eq!(resolved(&world, "secret-few", "fast", Dialect::OpenAi).map(|found| found.len()), Ok(2));
     assert_eq!(resolved(&world, "secret-few", "openai/gpt-5-mini", Dialect::OpenAi).map(|found| found.len()), Ok(1));
-    assert_eq!(resolved(&world, "secret-few", "gpt-5", Dialect::OpenAi).map(|found| found.len()), Ok(1), "it is openai/gpt-5 behind another name");
-    assert_eq!(refused("mixed", Dialect::OpenAi), ModelRefusal::OtherDialect { model: "mixed".into(), speaks: Dialect::Anthropic }, "of its targets one");
+    assert_eq!(
+        resolved(&world, "secret-few", "gpt-5", Dialect::OpenAi).map(|found| found.len()),
+        Ok(1),
+        "it is openai/gpt-5 behind another name"
+    );
+    assert_eq!(
+        refused("mixed", Dialect::OpenAi),
+        ModelRefusal::OtherDialect { model: "mixed".into(), speaks: Dialect::Anthropic },
+        "of its targets one"
+    );
     assert_eq!(refused("openai/gpt-4o", Dialect::OpenAi), ModelRefusal::NotAllowed);
     assert_eq!(refused("local/llama", Dialect::OpenAi), ModelRefusal::NotAllowed, "not by way of the entry fast");
     let names: Vec<String> = world.view.models(&principal(&world, "secret-few")).into_iter().map(|listing| listing.name).collect();
-    assert!(names.contains(&"fast".to_owned()) && names.contains(&"openai/gpt-5-nano".to_owned()) && names.contains(&"claude/haiku-4-5".to_owned()), "{names:?}");
-    assert!(names.windows(2).all(|pair| pair[0] < pair[1]) && !names.iter().any(|name| name.contains("gpt-4o") || name.contains('*') || name.contains("ft:")), "{names:?}");
+    assert!(
+        names.contains(&"fast".to_owned())
+            && names.contains(&"openai/gpt-5-nano".to_owned())
+            && names.contains(&"claude/haiku-4-5".to_owned()),
+        "{names:?}"
+    );
+    assert!(
+        names.windows(2).all(|pair| pair[0] < pair[1])
+            && !names.iter().any(|name| name.contains("gpt-4o") || name.contains('*') || name.contains("ft:")),
+        "{names:?}"
+    );
     let ModelRefusal::NotFound { near } = refused("fsat", Dialect::OpenAi) else { panic!() };
     assert_eq!(near, ["fast"]);
 }
@@ -109,7 +126,11 @@ fn prices_and_bounds_come_from_the_nearest_that_knows() {
     let input = |candidate: &Candidate| candidate.price.as_ref().map(|price| price.input);
     let fast = candidates("fast");
     assert_eq!((input(&fast[0]), input(&fast[1])), (Some(Money(150_000)), Some(Money(1_000_000))), "the catalogue's, and the target's");
-    assert_eq!((fast[0].bounds.max_output_tokens, fast[0].bounds.context_tokens), (Some(100), Some(128_000)), "the model's, then the catalogue's");
+    assert_eq!(
+        (fast[0].bounds.max_output_tokens, fast[0].bounds.context_tokens),
+        (Some(100), Some(128_000)),
+        "the model's, then the catalogue's"
+    );
     assert_eq!(input(&candidates("mixed")[0]), Some(Money(7_000_000)), "the model's");
     assert_eq!(input(&candidates("local/llama")[0]), Some(Money(0)), "the provider's");
     assert_eq!(input(&candidates("openai/gpt-4o-mini-2024-07-18")[0]), Some(Money(150_000)));
@@ -125,7 +146,12 @@ fn a_principal_is_bound_by_every_level() {
     assert_eq!((who.levels[1].rates.tpm, who.levels[3].rates.rpm, who.tenant_name.as_str()), (Some(9), Some(7), "acme"));
     let path = |model: &str, provider: &str, tags: &[&str]| -> Vec<String> {
         let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
-        world.view.path(&who, model, provider, &tags).iter().map(|budget| format!("{} {} {}", budget.level, budget.owner_name, budget.terms.limit)).collect()
+        world
+            .view
+            .path(&who, model, provider, &tags)
+            .iter()
+            .map(|budget| format!("{} {} {}", budget.level, budget.owner_name, budget.terms.limit))
+            .collect()
     };
     let usd = |dollars: i64| Money::usd(dollars).0;
     let always = [format!("scope team {}", usd(5)), format!("tenant acme {}", usd(500)), format!("platform  {}", usd(1_000))];
@@ -175,7 +201,11 @@ fn what_is_closed_is_not_there() {
     let provider = world.view.provider("local").unwrap().id;
     world.carry_out(Step::Provider(provider, provider::Command::Close, None));
     assert_eq!(resolved(&world, "secret-all", "fast", Dialect::OpenAi), Ok(vec!["openai/gpt-4o-mini".to_owned()]));
-    assert_eq!(resolved(&world, "secret-all", "gpt-4o-mini", Dialect::OpenAi), Ok(vec!["openai/gpt-4o-mini".to_owned()]), "the next wildcard");
+    assert_eq!(
+        resolved(&world, "secret-all", "gpt-4o-mini", Dialect::OpenAi),
+        Ok(vec!["openai/gpt-4o-mini".to_owned()]),
+        "the next wildcard"
+    );
     let model = world.state.books.models.iter().find(|(_, model)| model.settings.name == "fast").map(|(id, _)| *id).unwrap();
     world.carry_out(Step::Model(model, model::Command::Remove));
     assert!(resolved(&world, "secret-all", "fast", Dialect::OpenAi).is_err());
@@ -206,14 +236,22 @@ fn a_circle_in_the_books_hangs_nothing() {
         Event::Key(
             KeyId(3),
             key::Event::Created {
-                settings: key::Settings { tenant: TenantId(1), scope: Some(ScopeId(2)), name: "k".into(), models: None, rates: Rates::default() },
+                settings: key::Settings {
+                    tenant: TenantId(1),
+                    scope: Some(ScopeId(2)),
+                    name: "k".into(),
+                    models: None,
+                    rates: Rates::default(),
+                },
                 secret: key::Secret { hash: KeyHash([1; 32]), hint: String::new() },
             },
         ),
     ] {
         let proposal = events::transaction::Proposal::new(event, events::envelope::Principal::System, 0);
         let transaction = events::transaction::Transaction { events: vec![proposal], ..Default::default() };
-        state.apply(&events::transaction::Group { sequence: None, transactions: vec![Some(transaction)] }, Timestamp(1), &mut records).unwrap();
+        state
+            .apply(&events::transaction::Group { sequence: None, transactions: vec![Some(transaction)] }, Timestamp(1), &mut records)
+            .unwrap();
         assert!(view.apply(&state, records.last().unwrap()));
     }
     assert_eq!(view, View::from_state(&state));
@@ -224,7 +262,8 @@ fn a_circle_in_the_books_hangs_nothing() {
 fn any_file() -> impl Strategy<Value = String> {
     let limit = (1u32..4, prop::sample::select(vec!["USD", "tokens", "requests"]), prop::sample::select(vec!["day", "month"]));
     let only = prop::sample::select(vec!["", ", only: {providers: [p0]}", ", only: {models: ['m*']}", ", only: {tags: [a=1]}"]);
-    let budget = (limit, only, any::<bool>()).prop_map(|((limit, unit, every), only, hard)| format!("{{limit: {limit} {unit}, every: {every}, hard: {hard}{only}}}"));
+    let budget = (limit, only, any::<bool>())
+        .prop_map(|((limit, unit, every), only, hard)| format!("{{limit: {limit} {unit}, every: {every}, hard: {hard}{only}}}"));
     // one of a unit and a window, or they would be one budget
     let budgets = prop::option::of(budget).prop_map(|budget| format!("budgets: [{}]", budget.unwrap_or_default()));
     let rates = prop::sample::select(vec!["", ", rpm_limit: 5", ", rpm_limit: 6, tpm_limit: 7"]);
@@ -235,7 +274,10 @@ fn any_file() -> impl Strategy<Value = String> {
     (scopes, keys, providers, models, budgets.clone(), budgets).prop_map(|(scopes, keys, providers, models, of_tenant, of_platform)| {
         let place = |at: usize, below: usize| if at < below { format!("s{at}") } else { "t".to_owned() };
         let count = scopes.len();
-        let scopes = scopes.iter().enumerate().map(|(at, (parent, budgets, rates))| format!("{{name: s{at}, parent: {}, {budgets}{rates}}}", place(*parent, at)));
+        let scopes = scopes
+            .iter()
+            .enumerate()
+            .map(|(at, (parent, budgets, rates))| format!("{{name: s{at}, parent: {}, {budgets}{rates}}}", place(*parent, at)));
         let keys = keys.iter().enumerate().map(|(at, (scope, budgets, rates, secret, models))| {
             let secret = secret.map(|secret| format!(", secret: secret-{at}-{secret}")).unwrap_or_default();
             let models = if *models { ", models: ['m*', 'p0/x']" } else { "" };
@@ -248,7 +290,11 @@ fn any_file() -> impl Strategy<Value = String> {
             format!("{{name: p{at}, dialect: openai, base_url: 'https://x{at}'{tenant}{secret}}}")
         });
         let mut seen = std::collections::BTreeSet::new();
-        let models: Vec<String> = models.iter().filter(|(name, _)| seen.insert(*name)).map(|(name, at)| format!("{{name: '{name}', targets: [{{provider: p{}, model: x}}]}}", at % many)).collect();
+        let models: Vec<String> = models
+            .iter()
+            .filter(|(name, _)| seen.insert(*name))
+            .map(|(name, at)| format!("{{name: '{name}', targets: [{{provider: p{}, model: x}}]}}", at % many))
+            .collect();
         let join = |parts: Vec<String>| parts.join(", ");
         format!(
             "providers: [{}]\nmodels: [{}]\ntenants: [{{name: t, {of_tenant}}}]\nscopes: [{}]\nkeys: [{}]\n{of_platform}",
@@ -261,7 +307,7 @@ fn any_file() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     /// The harness looks after each event whether the view that was kept up is the view of the state, and after each file whether
     /// applying it again does nothing.
