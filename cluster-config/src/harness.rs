@@ -65,7 +65,7 @@ impl World {
         let planned = self.plan(text, prune);
         let Plan { changes, steps } = planned.unwrap_or_else(|problems| panic!("{problems:?}\n{text}"));
         steps.into_iter().for_each(|step| self.carry_out(step));
-        let again = self.plan(text, prune).unwrap();
+        let again = self.plan(text, prune).expect("it was planned before");
         assert!(again.changes.is_empty() && again.steps.is_empty(), "applied twice: {:?}\n{text}", again.changes);
         changes
     }
@@ -106,7 +106,8 @@ impl World {
         let events = events.into_iter().map(|event| Proposal::new(event, Principal::System, 0)).collect();
         let transactions = vec![Some(Transaction { guards, events, notes })];
         let mut records = Vec::new();
-        let outcome = self.state.apply(&Group { sequence: None, transactions }, Timestamp(1), &mut records).unwrap();
+        let outcome =
+            self.state.apply(&Group { sequence: None, transactions }, Timestamp(1), &mut records).expect("our own events are known");
         assert_eq!(outcome, GroupOutcome::Done(vec![Outcome::Taken]));
         for record in &records {
             self.view.apply(&self.state, record);

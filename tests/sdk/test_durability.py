@@ -5,26 +5,11 @@ import subprocess
 from decimal import Decimal
 
 import httpx
-import pytest
 from conftest import BINARY, Node
-from test_budgets import CALLERS, KEY, books_close, callers, config
+from test_budgets import CALLERS, KEY, books_close, callers, config, start  # noqa: F401 (a fixture)
 
 KILLS = 50
 LOAD = 24
-
-
-@pytest.fixture
-def start(sim, tmp_path):
-    nodes = []
-
-    def start(limit):
-        sim.clear()
-        nodes.append(Node(tmp_path, config(sim, limit)))
-        return nodes[-1]
-
-    yield start
-    for node in nodes:
-        node.stop()
 
 
 def verify(node):
