@@ -30,10 +30,10 @@ impl Principal {
     }
 
     fn from_parts(kind: u8, id: u64) -> Option<Principal> {
-        match kind {
-            0 => Some(Principal::System),
-            1 => Some(Principal::Admin(id)),
-            2 => Some(Principal::Key(KeyId(id))),
+        match (kind, id) {
+            (0, 0) => Some(Principal::System),
+            (1, id) => Some(Principal::Admin(id)),
+            (2, id) => Some(Principal::Key(KeyId(id))),
             _ => None,
         }
     }

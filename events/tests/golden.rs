@@ -2,6 +2,8 @@
 //! `golden/TYPE.json` how strangers read it. From 0.1.0 on no file here changes: a changed event is a new variant with a new type.
 //! `UPDATE_GOLDEN=1` writes what is missing or differs.
 
+#[path = "samples/files.rs"]
+mod files;
 mod samples;
 
 use events::{
@@ -9,15 +11,8 @@ use events::{
     cloudevent::{render, type_name},
     envelope::{Envelope, Principal, Recorded},
 };
-use std::{
-    collections::BTreeSet,
-    fs,
-    path::{Path, PathBuf},
-};
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
-}
+use files::folder;
+use std::{collections::BTreeSet, fs};
 
 fn update() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some_and(|value| value == "1")
@@ -55,12 +50,6 @@ fn state() -> State {
 fn to_hex(bytes: &[u8]) -> String {
     let line = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
     bytes.chunks(32).map(line).collect()
-}
-
-fn from_hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u32> = text.chars().filter(|letter| !letter.is_whitespace()).map(|letter| letter.to_digit(16).expect("hex")).collect();
-    assert_eq!(digits.len() % 2, 0, "half a byte");
-    digits.chunks(2).map(|pair| (pair[0] * 16 + pair[1]) as u8).collect()
 }
 
 fn compare(name: &str, now: &str) {
@@ -102,10 +91,7 @@ fn every_event_reads_as_its_golden_json() {
 fn all_golden_bytes_still_read() {
     let samples = samples::all();
     let mut read = 0;
-    for file in fs::read_dir(folder()).expect("the folder is there") {
-        let path = file.expect("an entry").path();
-        let Some(name) = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.strip_suffix(".hex")) else { continue };
-        let leaf = from_hex(&fs::read_to_string(&path).expect("a file of text"));
+    for (name, leaf) in files::leaves() {
         let record = Recorded::read(&leaf).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert_eq!(type_name(&record.event), name);
         assert_eq!((record.envelope.n, record.envelope.version, record.envelope.at), (17, 3, samples::at()), "{name}");
