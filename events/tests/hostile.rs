@@ -98,8 +98,8 @@ fn replayed(leaves: &[Vec<u8>]) -> State {
 
 fn group() -> Group {
     let proposals = LEAVES.iter().map(|leaf| {
-        let event = Recorded::read(leaf).expect("golden bytes read").event;
-        Proposal::new(event, Principal::Admin(7), 3)
+        let stream = Recorded::read(leaf).expect("golden bytes read").envelope.stream;
+        Proposal::read(stream, Principal::Admin(7), 3, leaf[ENVELOPE_BYTES..].to_vec())
     });
     let guards = vec![Guard::Version(StreamId::Node(NodeId(7)), 0), Guard::Fits, Guard::Unclaimed];
     let all = Transaction { guards, events: proposals.collect(), notes: vec![(NoteId::Cluster, Some(vec![1, 2, 3]))] };
@@ -199,7 +199,8 @@ proptest! {
             prop_assert_eq!(&*record.leaf, leaf.as_slice());
         }
         if let Some(record) = as_next(leaf, &state) {
-            prop_assert_eq!(Event::decode(record.envelope.stream, &record.event.clone().encode()), Ok(record.event.clone()));
+            let again = Event::decode(record.envelope.stream, &record.event.encode());
+            prop_assert_eq!(again.as_ref(), Ok(&*record.event));
             cloudevent::render(&record, &state, "c");
             state.replay(&record).expect("it is the next");
             state.settle();
