@@ -75,3 +75,86 @@ fn what_is_no_map_and_what_is_nothing_are_said_plainly() {
     assert_eq!(problems(""), Vec::<String>::new(), "an empty file asks for nothing");
     assert!(problems("kyes: []")[0].contains("keys"));
 }
+
+#[test]
+fn what_stands_twice_is_told_with_both_places_and_without_its_secret() {
+    let found = problems(
+        "providers: [{name: p, dialect: openai, base_url: 'https://p'}, {name: p, dialect: openai, base_url: 'https://q'}]\n\
+         tenants: [{name: t, budgets: [{limit: 1 USD, every: day}, {limit: 2 USD, every: day, hard: false}]}, {name: t}]\n\
+         models: [{name: m, targets: [{provider: p, model: x}]}, {name: m, targets: [{provider: p, model: y}]}]\n\
+         keys: [{name: a, scope: t, secret: secret-one}, {name: b, scope: t, secret: secret-one}]\n",
+    );
+    for (path, first) in [
+        ("providers[1].name", "providers[0]"),
+        ("tenants[1].name", "tenants[0]"),
+        ("tenants[0].budgets[1]", "tenants[0].budgets[0]"),
+        ("models[1].name", "models[0]"),
+        ("keys[1].secret", "keys[0]"),
+    ] {
+        assert!(found.iter().any(|problem| problem.starts_with(path) && problem.contains(first)), "{path} in {found:#?}");
+    }
+    assert!(found.len() == 5 && !found.concat().contains("secret-one"), "{found:#?}");
+    let names = |tenant: &str| {
+        problems(&format!(
+            "tenants: [{{name: t}}, {{name: u}}]\nscopes: [{{name: s, parent: t}}, {{name: s, parent: {tenant}}}]\nkeys: [{{name: k, scope: t}}, {{name: k, scope: {tenant}}}]"
+        ))
+    };
+    assert_eq!(names("t").len(), 2);
+    assert_eq!(names("u"), Vec::<String>::new(), "names are unique within a tenant");
+}
+
+#[test]
+fn problems_come_in_the_order_of_the_file() {
+    let keys: Vec<String> = (0..12).map(|at| format!("{{name: 'k {at}', scope: t}}")).collect();
+    let found = problems(&format!("tenants: [{{name: t}}]\nkeys: [{}]", keys.join(", ")));
+    let paths: Vec<&str> = found.iter().filter_map(|problem| problem.split(':').next()).collect();
+    assert_eq!(paths, (0..12).map(|at| format!("keys[{at}].name")).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_star_stands_where_a_star_is_given() {
+    let file = |name: &str, target: &str| {
+        format!(
+            "providers: [{{name: p, dialect: openai, base_url: 'https://p'}}]\nmodels: [{{name: '{name}', targets: [{{provider: p, model: '{target}'}}]}}]"
+        )
+    };
+    for (name, target) in [("*", "*"), ("a/*", "b-*-c"), ("gpt-*", "one"), ("plain", "plain")] {
+        assert_eq!(problems(&file(name, target)), Vec::<String>::new(), "{name} {target}");
+    }
+    for (name, target, path) in
+        [("plain", "x*", "models[0].targets[0].model"), ("**", "x", "models[0].name"), ("a*", "*b*", "models[0].targets[0].model")]
+    {
+        let found = problems(&file(name, target));
+        assert!(found.len() == 1 && found[0].starts_with(path), "{found:?}");
+    }
+}
+
+/// Somebody who writes a file by the schema writes one that is read, and finds every field there.
+#[test]
+fn the_schema_names_the_fields_that_are_read() {
+    use crate::fields;
+    let schema: serde_json::Value = serde_json::from_str(include_str!("../schema.json")).unwrap();
+    let parts = [
+        ("provider", fields::PROVIDER),
+        ("timeouts", fields::TIMEOUTS),
+        ("model", fields::MODEL),
+        ("target", fields::TARGET),
+        ("tenant", fields::TENANT),
+        ("scope", fields::SCOPE),
+        ("key", fields::KEY),
+        ("budget", fields::BUDGET),
+        ("filter", fields::FILTER),
+        ("price", fields::PRICE),
+        ("long", fields::LONG),
+        ("tier", fields::TIER),
+    ];
+    let same = |part: &serde_json::Value, known: fields::Names, name: &str| {
+        let mut named: Vec<&str> = part["properties"].as_object().unwrap().keys().map(String::as_str).collect();
+        let mut known = known.to_vec();
+        (named.sort_unstable(), known.sort_unstable());
+        assert_eq!(named, known, "{name}");
+        assert_eq!(part["additionalProperties"], false, "{name}");
+    };
+    same(&schema, fields::FILE, "the file");
+    parts.iter().for_each(|(name, known)| same(&schema["$defs"][name], known, name));
+}

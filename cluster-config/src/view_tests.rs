@@ -334,4 +334,64 @@ proptest! {
             }
         }
     }
+
+    /// What was before leaves nothing behind but numbers: a pruned file comes to the same in a world with a past and in a new one.
+    #[test]
+    fn a_pruned_file_is_all_there_is(files in prop::collection::vec((any_file(), 0usize..4), 1..4), last in any_file()) {
+        let (mut old, mut new) = (World::new(), World::new());
+        for world in [&mut old, &mut new] {
+            world.record(Event::Catalogue(catalogue::Event::EditionSet { edition: "old".into() }), Vec::new());
+        }
+        for (file, meddle) in files {
+            old.apply(&file, false);
+            let open = old.state.books.scopes.iter().find(|(_, scope)| !scope.closed).map(|(id, _)| *id);
+            match (meddle, open) {
+                (0, Some(scope)) => old.carry_out(Step::Scope(scope, scope::Command::Close)),
+                (1, _) => drop(old.apply("tenants: [{name: u}]\nkeys: [{name: k0, scope: u}]", true)),
+                _ => {}
+            }
+        }
+        for world in [&mut old, &mut new] {
+            world.apply(&last, true);
+        }
+        prop_assert_eq!(told(&old), told(&new), "{}", last);
+    }
+}
+
+/// What the books say that is open, by names and not by numbers, and without secrets, which stay where a file names none.
+fn told(world: &World) -> Vec<String> {
+    let (books, view) = (&world.state.books, &world.view);
+    let mut lines = Vec::new();
+    let tenant = |id: TenantId| books.tenants.get(&id).map(|tenant| tenant.name.as_str());
+    let scope = |id: ScopeId| books.scopes.get(&id).map(|scope| scope.name.as_str());
+    for tenant in books.tenants.iter().map(|(_, tenant)| tenant).filter(|tenant| !tenant.closed) {
+        lines.push(format!("tenant {} {:?}", tenant.name, tenant.rates));
+    }
+    for scope_ in books.scopes.iter().map(|(_, scope)| scope).filter(|scope| !scope.closed) {
+        let (tenant, parent) = (tenant(scope_.tenant), scope_.parent.and_then(scope));
+        lines.push(format!("scope {} {} {tenant:?} {parent:?} {:?}", scope_.name, scope_.kind, scope_.rates));
+    }
+    for key in view.ids.values().filter(|key| key.state != KeyState::Revoked) {
+        let levels: Vec<_> = key.levels.iter().map(|level| (&level.kind, &level.name, level.rates)).collect();
+        let mut budgets: Vec<String> = key.budgets.iter().map(|budget| shape(budget)).collect();
+        budgets.sort();
+        lines.push(format!("key {} {} {:?} {levels:?} {budgets:?} {:?}", key.tenant_name, key.name, key.state, key.models));
+    }
+    lines.extend(view.budgets.values().flat_map(|budgets| budgets.iter()).map(|budget| shape(budget)));
+    for provider in view.providers.values() {
+        let events::provider::Settings { tenant: owner, base_url, price, .. } = &provider.settings;
+        lines.push(format!("provider {} {:?} {base_url} {price:?}", provider.name, owner.and_then(tenant)));
+    }
+    for model in view.model_ids.values() {
+        let provider = |target: &TargetView| view.provider_by_id(target.provider).map(|provider| provider.name.clone());
+        let targets: Vec<_> = model.targets.iter().map(|target| (provider(target), &target.model)).collect();
+        lines.push(format!("model {} {targets:?}", model.name));
+    }
+    lines.sort();
+    lines
+}
+
+fn shape(budget: &PathBudget) -> String {
+    let budget::Identity { unit, every, only, .. } = &budget.identity;
+    format!("budget {} {} {unit:?} {every:?} {only:?} {:?}", budget.level, budget.owner_name, budget.terms)
 }

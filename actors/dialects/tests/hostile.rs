@@ -44,6 +44,14 @@ const ANSWERS: [(Endpoint, &str); 5] = [
     ),
 ];
 
+/// Errors of providers, as bodies and inside of answers that say success.
+const ERRORS: [&str; 4] = [
+    r#"{"error":{"message":"no such model \u00e9","type":"invalid_request_error","param":null,"code":"model_not_found"}}"#,
+    r#"{"type":"error","error":{"type":"overloaded_error","message":"Overloaded"},"request_id":"req_1"}"#,
+    r#"{"error":{"code":429,"message":"slow down","metadata":{"raw":"{}"}},"id":"x"}"#,
+    r#"{"id":"r1","status":"failed","error":{"code":"server_error","message":"broke"},"output":[],"usage":null}"#,
+];
+
 const STREAMS: [(Endpoint, &str); 4] = [
     (
         Endpoint::ChatCompletions,
@@ -206,6 +214,13 @@ proptest! {
     }
 
     #[test]
+    fn errors_of_providers(body in prop::sample::select(ERRORS.to_vec()), harms in vec(harm(), 1..5)) {
+        let bytes = harmed(body, &harms);
+        try_answer(&bytes);
+        try_stream(&[b"event: error\ndata: ", bytes.as_slice(), b"\n\n"].concat(), 7, 1);
+    }
+
+    #[test]
     fn streams(sample in prop::sample::select(STREAMS.to_vec()), harms in vec(harm(), 1..5), size in 1..80usize, choices: u64) {
         try_stream(&harmed(sample.1, &harms), size, choices);
     }
@@ -247,6 +262,10 @@ fn the_samples_are_valid() {
     }
     for (endpoint, body) in ANSWERS {
         assert!(read_answer(endpoint, body.as_bytes()).expect("it reads").usage.is_some(), "{endpoint}");
+    }
+    for body in ERRORS {
+        let found = Endpoint::ALL.into_iter().filter_map(|endpoint| read_answer(endpoint, body.as_bytes()).ok()?.fault);
+        assert!(found.into_iter().any(|fault| !fault.message.is_empty()), "{body}");
     }
     for (endpoint, text) in STREAMS {
         let mut stream = Stream::new(endpoint, 1, false);

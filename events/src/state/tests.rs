@@ -1,6 +1,7 @@
 //! State by itself: the rows of LEDGER §12 that it alone can show.
 
 mod adversary;
+mod bytes;
 mod changes;
 mod claims;
 mod ends;

@@ -122,11 +122,15 @@ fn any_fact(world: &World, kind: u8, call: CallId, amount: i128, other: u64, bud
         }
         6 => {
             let (admitted_at, delta, reason) = (Timestamp(other), crate::Money(amount), String::new());
-            Event::Call(call, Call::Adjusted(Box::new(crate::call::Adjusted { admitted_at, tenant: TENANT, key: KEY, deltas: adds, delta, reason })))
+            Event::Call(
+                call,
+                Call::Adjusted(Box::new(crate::call::Adjusted { admitted_at, tenant: TENANT, key: KEY, deltas: adds, delta, reason })),
+            )
         }
         7 => {
             // opened again as something else while calls hold
-            let identity = crate::budget::Identity { unit: crate::Unit::Tokens, every: crate::Every::ALL[(other % 5) as usize], ..Default::default() };
+            let identity =
+                crate::budget::Identity { unit: crate::Unit::Tokens, every: crate::Every::ALL[(other % 5) as usize], ..Default::default() };
             let terms = crate::budget::Terms { limit: amount, hard: true, alert_at_ppm: vec![1, u32::MAX] };
             Event::Budget(BudgetId(10 + other % 90), crate::budget::Event::Opened { identity, terms })
         }

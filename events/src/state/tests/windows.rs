@@ -46,6 +46,21 @@ fn an_extension_after_midnight_is_held_in_the_window_of_its_call() {
 }
 
 #[test]
+fn a_budget_that_joins_after_midnight_still_knows_what_it_had_settled() {
+    let mut world = World::new();
+    let budget = daily(&mut world, 10);
+    assert_eq!(world.admit(call_id(1), 6, &[]), Outcome::Taken);
+    assert_eq!(world.admit(call_id(2), 9, &[budget]), Outcome::Taken);
+    world.wait(12 * HOUR);
+    assert_eq!(world.say(record(call_id(2), 9)), Outcome::Taken);
+    assert_eq!(world.admit(call_id(3), 10, &[budget]), Outcome::Taken);
+    assert_eq!(world.say(extended(call_id(1), &[(budget, 2)])), Outcome::Exceeded(0), "yesterday has one left");
+    assert_eq!(world.say(extended(call_id(1), &[(budget, 1)])), Outcome::Taken);
+    assert_eq!(world.say(record(call_id(1), 1)), Outcome::Taken);
+    assert_eq!(kept(&world, budget).len(), 1, "and then it is over");
+}
+
+#[test]
 fn a_past_window_stays_while_an_orphan_of_it_can_be_replaced() {
     let mut world = World::new();
     let budget = daily(&mut world, 10);
