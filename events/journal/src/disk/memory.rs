@@ -145,6 +145,18 @@ impl Chance {
 }
 
 impl Node {
+    /// What it is once everything was written, the write included that its process was killed in.
+    fn written(&self) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        for pending in &self.pending {
+            match pending {
+                Pending::SetLen(len) => bytes.resize(place(*len), 0),
+                Pending::Write(offset, data) => write(&mut bytes, place(*offset), data),
+            }
+        }
+        bytes
+    }
+
     /// What is left of it after a power cut.
     fn survive(&self, chance: &mut Chance) -> Vec<u8> {
         let mut bytes = self.durable.clone();
@@ -223,6 +235,23 @@ impl MemoryDisk {
             nodes.insert(*node, Node { durable: bytes.clone(), now: bytes, pending: Vec::new() });
         }
         let after = Inner { nodes, next_node: inner.next_node, durable_names: names.clone(), names, ..Inner::default() };
+        MemoryDisk { inner: Arc::new(Mutex::new(after)), folder: self.folder.clone() }
+    }
+
+    /// What the next process finds after this one was killed: all that was written, and none of it more durable than it was. The old
+    /// disk is dead.
+    pub fn killed(&self) -> MemoryDisk {
+        let mut inner = self.inner();
+        inner.dead = true;
+        let nodes = inner.nodes.iter().map(|(number, node)| (*number, Node { now: node.written(), ..node.clone() })).collect();
+        let after = Inner {
+            nodes,
+            next_node: inner.next_node,
+            names: inner.names.clone(),
+            durable_names: inner.durable_names.clone(),
+            naming: inner.naming.clone(),
+            ..Inner::default()
+        };
         MemoryDisk { inner: Arc::new(Mutex::new(after)), folder: self.folder.clone() }
     }
 
@@ -419,12 +448,15 @@ impl DiskFile for File {
 
     fn write_at(&self, offset: u64, data: &[u8]) -> io::Result<()> {
         self.with(|inner, number| {
+            let was_alive = inner.alive().is_ok();
             let died = inner.step();
             let size = inner.nodes.get(&number).expect("an open file has a node").now.len() as u64;
             inner.room_for((offset + data.len() as u64).saturating_sub(size))?;
             let node = inner.nodes.get_mut(&number).expect("an open file has a node");
             // The write that the power is cut in may have reached the disk in part.
-            node.pending.push(Pending::Write(offset, data.to_vec()));
+            if was_alive {
+                node.pending.push(Pending::Write(offset, data.to_vec()));
+            }
             died?;
             write(&mut node.now, place(offset), data);
             Ok(())

@@ -321,3 +321,23 @@ fn leaves_that_were_found_and_compared_are_durable_after_the_next_sync() {
         history.must_reach(6).unwrap();
     }
 }
+
+#[test]
+fn nothing_is_lost_by_a_power_cut_after_a_process_was_killed_at_any_moment() {
+    for seed in 0..3 {
+        for kill in 0.. {
+            let disk = MemoryDisk::new();
+            disk.die_after(kill);
+            let (durable, may) = live(&disk, 0, 0, 16).unwrap_or_default();
+            let over = disk.ops() <= kill;
+            let next = disk.killed();
+            next.die_after((seed * 31 + kill * 7) % 50);
+            let (durable, may) = live(&next, durable, may, 12).unwrap_or((durable, may));
+            let last = next.power_cut(seed * 1000 + kill);
+            live(&last, durable, may, 3).unwrap_or_else(|error| panic!("seed {seed}, killed after {kill}: {error}"));
+            if over {
+                break;
+            }
+        }
+    }
+}

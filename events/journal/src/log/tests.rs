@@ -307,3 +307,24 @@ fn a_power_cut_at_any_moment_keeps_what_was_confirmed() {
         }
     }
 }
+
+#[test]
+fn what_was_confirmed_outlives_a_kill_and_then_a_power_cut() {
+    for seed in 0..3 {
+        for kill in 0.. {
+            let disk = MemoryDisk::new();
+            disk.die_after(kill);
+            let may = live(&disk, &[Holds::default()], 1);
+            let over = disk.ops() <= kill;
+            let next = disk.killed();
+            next.die_after((seed * 31 + kill * 7) % 60);
+            let may = live(&next, &may, 2);
+            let last = next.power_cut(seed * 1000 + kill);
+            let holds = Holds::of(&open(&last).unwrap_or_else(|error| panic!("seed {seed}, killed after {kill}: {error}")));
+            assert!(may.contains(&holds), "seed {seed}, killed after {kill}: {holds:?} is none of {may:?}");
+            if over {
+                break;
+            }
+        }
+    }
+}

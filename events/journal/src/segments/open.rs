@@ -63,6 +63,8 @@ impl Segments {
                 body: Body::Open { file, offsets: walk.offsets, end: walk.end, size },
             });
         }
+        // Nor may it have made durable what it renamed: a spare that is used again would else be found under its former name.
+        this.disk.sync_dir()?;
         this.next = segments.last().map_or(0, Segment::after);
         this.group = this.next;
         *super::writable(&this.shared) = segments;

@@ -363,3 +363,23 @@ fn what_a_killed_process_left_unsynced_is_durable_once_it_was_opened() {
         }
     }
 }
+
+/// Contents and names: what the next process finds and builds on may be no more durable than the killed one left it.
+#[test]
+fn nothing_is_lost_by_a_power_cut_after_a_process_was_killed_at_any_moment() {
+    for (seals, seed) in [(false, 0), (false, 1), (false, 2), (true, 0), (true, 1)] {
+        for kill in 0.. {
+            let (disk, mut lives) = (MemoryDisk::new(), Lives { seals, ..Lives::default() });
+            disk.die_after(kill);
+            let whole = lives.live(&disk, GROUPS).is_ok();
+            let next = disk.killed();
+            next.die_after((seed * 31 + kill * 7) % 50);
+            let _ = lives.live(&next, GROUPS);
+            let last = next.power_cut(seed * 1000 + kill);
+            lives.live(&last, 2).unwrap_or_else(|error| panic!("seals {seals}, seed {seed}, killed after {kill}: {error}"));
+            if whole {
+                break;
+            }
+        }
+    }
+}
