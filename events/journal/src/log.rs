@@ -69,6 +69,9 @@ const COMMITTED: u8 = 5;
 const PURGED_ID: u8 = 6;
 const META: u8 = 7;
 
+/// Behind the last entry there is always an index.
+const INDEX_MAX: u64 = u64::MAX - 1;
+
 /// What a record of the log says.
 enum Said<'a> {
     Append(u64, &'a [u8]),
@@ -104,6 +107,8 @@ fn understand(kind: u8, body: &[u8]) -> Option<Said<'_>> {
 struct Index {
     first: u64,
     records: VecDeque<u64>,
+    /// The last entry that was purged.
+    purged: Option<u64>,
 }
 
 impl Index {
@@ -114,6 +119,7 @@ impl Index {
     /// False: it does not follow the last.
     fn append(&mut self, index: u64, record: u64) -> bool {
         match self.next() {
+            _ if index > INDEX_MAX => return false,
             Some(next) if next != index => return false,
             Some(_) => {}
             None => self.first = index,
@@ -123,11 +129,12 @@ impl Index {
     }
 
     fn truncate(&mut self, last: Option<u64>) {
-        let kept = last.map_or(0, |last| (last + 1).saturating_sub(self.first));
+        let kept = last.map_or(0, |last| last.saturating_add(1).saturating_sub(self.first));
         self.records.truncate(usize::try_from(kept).unwrap_or(usize::MAX));
     }
 
     fn purge(&mut self, to: u64) {
+        self.purged = self.purged.max(Some(to));
         while !self.records.is_empty() && self.first <= to {
             self.records.pop_front();
             self.first += 1;
@@ -202,14 +209,16 @@ impl SegmentLog {
     /// # Errors
     /// [`Damage`] that names the place where the log ends.
     pub fn must_reach(&self, index: u64) -> Result<(), Damage> {
+        let purged = self.reader.index().purged;
         let last = self.last();
-        if last.is_none_or(|last| last >= index) && (last.is_some() || self.meta.purged.is_some()) {
+        if last.or(purged).is_some_and(|last| last >= index) {
             return Ok(());
         }
         let (file, offset) = self.segments.end();
-        let what = match last {
-            Some(last) => format!("the log ends with entry {last}, but the state holds entry {index}"),
-            None => format!("the log is empty, but the state holds entry {index}"),
+        let what = match (last, purged) {
+            (Some(last), _) => format!("the log ends with entry {last}, but the state holds entry {index}"),
+            (None, Some(purged)) => format!("the log is empty behind entry {purged}, but the state holds entry {index}"),
+            (None, None) => format!("the log is empty, but the state holds entry {index}"),
         };
         Err(Damage { file, record: Some(self.segments.next()), offset, what })
     }
@@ -226,7 +235,7 @@ impl SegmentLog {
                 return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("an entry or value of {} bytes", rest.len())));
             }
             match op {
-                LogOp::Append { index, .. } if next.is_none_or(|next| next == *index) => {
+                LogOp::Append { index, .. } if *index <= INDEX_MAX && next.is_none_or(|next| next == *index) => {
                     first = if next.is_none() { *index } else { first };
                     next = Some(index + 1);
                 }
@@ -234,11 +243,11 @@ impl SegmentLog {
                     return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("entry {index} where {next:?} is next")));
                 }
                 LogOp::TruncateAfter(last) => {
-                    next = next.map(|next| last.map_or(0, |last| last + 1).min(next)).filter(|next| *next > first)
+                    next = next.map(|next| last.map_or(0, |last| last.saturating_add(1)).min(next)).filter(|next| *next > first)
                 }
                 LogOp::Purge(to) => {
-                    next = next.filter(|next| *next > to + 1);
-                    first = first.max(to + 1);
+                    next = next.filter(|next| *next > to.saturating_add(1));
+                    first = first.max(to.saturating_add(1));
                 }
                 LogOp::Vote(_) | LogOp::Committed(_) | LogOp::PurgedId(_) => {}
             }
@@ -290,9 +299,12 @@ impl LogBackend for SegmentLog {
         let bytes: u64 = bodies.iter().map(|[number, rest]| frame::size(number.len() + rest.len())).sum();
         let head = events::codec::encode(&self.meta);
         let head_body = [head.as_slice()];
-        let mut records: Vec<(u8, &[&[u8]])> = Vec::with_capacity(ops.len() + 1);
-        if self.segments.begin(bytes + frame::size(head.len()))? {
+        let purged = self.reader.index().purged.map(u64::to_le_bytes);
+        let purged_body = purged.as_ref().map(|purged| [purged.as_slice()]);
+        let mut records: Vec<(u8, &[&[u8]])> = Vec::with_capacity(ops.len() + 2);
+        if self.segments.begin(bytes + frame::size(head.len()) + frame::size(size_of::<u64>()))? {
             records.push((META, &head_body));
+            records.extend(purged_body.as_ref().map(|purged| (PURGE, purged.as_slice())));
         }
         let heads = records.len() as u64;
         records.extend(parts.iter().zip(&bodies).map(|((kind, ..), body)| (*kind, body.as_slice())));

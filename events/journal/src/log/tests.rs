@@ -157,6 +157,7 @@ fn what_does_not_follow_is_refused_and_nothing_is_done() {
         vec![LogOp::TruncateAfter(Some(1)), entry(4, 1)],
         vec![LogOp::TruncateAfter(Some(9)), entry(10, 1)],
         vec![LogOp::Purge(2), entry(3, 1)],
+        vec![LogOp::TruncateAfter(None), LogOp::Append { index: u64::MAX, entry: vec![] }],
         vec![LogOp::Append { index: 4, entry: huge[9..].to_vec() }, LogOp::Append { index: 5, entry: huge[8..].to_vec() }],
         vec![LogOp::Vote(huge.clone())],
         vec![entry(4, 1), LogOp::Committed(huge.clone())],
@@ -183,6 +184,31 @@ fn a_log_that_ends_before_what_the_state_holds_is_damaged() {
     assert!(damage.what.contains("ends with entry 3"), "{damage}");
     log.commit(&[LogOp::Purge(3), LogOp::PurgedId(b"3".to_vec())]).unwrap();
     log.must_reach(3).expect("purged is not missing");
+    let damage = log.must_reach(4).unwrap_err();
+    assert!(damage.what.contains("empty behind entry 3, but the state holds entry 4"), "{damage}");
+}
+
+/// What it had was purged, and what came after that was cut off: also where the file in which it was purged is long gone.
+#[test]
+fn a_log_that_was_cut_behind_what_was_purged_is_damaged() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).unwrap();
+    for index in 1..40 {
+        log.commit(&[entry(index, 1), LogOp::Purge(index), LogOp::PurgedId(b"p".to_vec())]).unwrap();
+        let (file, end) = log.segments.end();
+        log.commit(&[entry(index + 1, 1)]).unwrap();
+        let (now, _) = log.segments.end();
+        let cut = disk.copy();
+        match file == now {
+            true => assert!(cut.cut(file.trim_start_matches("log/"), end)),
+            false => cut.remove(now.trim_start_matches("log/")).unwrap(),
+        }
+        let cut = open(&cut).unwrap();
+        cut.must_reach(index).unwrap();
+        let damage = cut.must_reach(index + 1).unwrap_err();
+        assert!(damage.what.contains(&format!("empty behind entry {index}")), "{damage}");
+        log.commit(&[LogOp::TruncateAfter(Some(index))]).unwrap();
+    }
 }
 
 /// Records that a log never writes: their places are told.
@@ -193,6 +219,8 @@ fn records_that_make_no_log_are_damage() {
         (APPEND, vec![1; 7], "cannot be read"),
         (PURGE, vec![1; 7], "cannot be read"),
         (META, vec![9; 3], "cannot be read"),
+        (TRUNCATE, vec![1; 7], "cannot be read"),
+        (APPEND, u64::MAX.to_le_bytes().to_vec(), "where 2 is next"),
         (99, vec![], "kind 99"),
     ] {
         let disk = MemoryDisk::new();
@@ -327,4 +355,17 @@ fn what_was_confirmed_outlives_a_kill_and_then_a_power_cut() {
             }
         }
     }
+}
+
+/// Indices at the end of the numbers: nothing is counted past it.
+#[test]
+fn the_largest_numbers_are_taken_as_they_are() {
+    let disk = MemoryDisk::new();
+    let mut log = open(&disk).unwrap();
+    log.commit(&[LogOp::Append { index: u64::MAX - 1, entry: vec![1] }, LogOp::TruncateAfter(Some(u64::MAX))]).unwrap();
+    assert_eq!(Holds::of(&open(&disk).unwrap()).entries, [(u64::MAX - 1, vec![1])]);
+    log.commit(&[LogOp::Purge(u64::MAX)]).unwrap();
+    let log = open(&disk).unwrap();
+    assert_eq!((log.first(), log.last()), (None, None));
+    log.must_reach(u64::MAX).unwrap();
 }
