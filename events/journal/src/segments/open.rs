@@ -12,6 +12,9 @@ use std::{
     sync::{Arc, OnceLock, RwLock},
 };
 
+/// No writer comes so far; what claims to is damaged, and nothing is counted past the end of the numbers.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
 /// Takes in each record of the files that are not sealed, in order.
 pub type Visit<'a> = &'a mut dyn FnMut(&Frame<'_>) -> io::Result<()>;
 
@@ -81,8 +84,8 @@ impl Segments {
         for name in self.disk.list()? {
             let number = name.strip_suffix(".seg").and_then(|number| number.parse::<u64>().ok());
             match (number, sealed::range_of(&name)) {
-                (Some(first), _) if name == open_name(first) => open.push((name, first)),
-                (_, Some((first, last))) => sealed.push((name, first, last)),
+                (Some(first), _) if name == open_name(first) && first <= NUMBER_MAX => open.push((name, first)),
+                (_, Some((first, last))) if last <= NUMBER_MAX => sealed.push((name, first, last)),
                 _ if name.starts_with("spare-") && self.spares.len() < self.settings.spares && self.is_whole_spare(&name)? => {
                     self.spares.push(name)
                 }

@@ -165,3 +165,22 @@ fn a_file_of_another_family_is_not_taken_for_one_of_these() {
     let error = Segments::open(Arc::new(disk), other, &mut |_| Ok(())).err().unwrap();
     assert!(error.to_string().contains("another file's"), "{error}");
 }
+
+/// No writer comes near the end of the numbers, and nothing is counted past it.
+#[test]
+fn numbers_that_no_writer_reaches_are_no_names() {
+    for name in
+        [open_name(u64::MAX), open_name(u64::MAX - 1), format!("{:020}-{}-tag.seg", 0, u64::MAX), format!("{:020}-{}-tag.seg", 7, u64::MAX)]
+    {
+        let disk = MemoryDisk::new();
+        let first = name[..20].parse().unwrap();
+        let mut file = Vec::new();
+        frame::write(&mut file, KIND_HEADER, first, first, &[&[settings().purpose; 8]]).unwrap();
+        for number in (first..=u64::MAX).take(2) {
+            frame::write(&mut file, 1, number, number, &[b"x"]).unwrap();
+        }
+        disk.put(&name, file);
+        let error = open(&disk).err().unwrap();
+        assert_eq!(Damage::of(&error).unwrap().file, format!("log/{name}"), "{error}");
+    }
+}
