@@ -37,10 +37,10 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
-    /// Reads RFC 3339.
+    /// Reads RFC 3339, from 1970 to the end of the year 9999 in UTC.
     pub fn parse(text: &str) -> Option<Timestamp> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
-        u64::try_from(time.unix_timestamp_nanos() / 1_000).ok().map(Timestamp)
+        u64::try_from(time.unix_timestamp_nanos() / 1_000).ok().filter(|us| *us <= LAST_US).map(Timestamp)
     }
 
     fn date_time(self) -> OffsetDateTime {

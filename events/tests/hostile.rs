@@ -250,3 +250,29 @@ proptest! {
         }
     }
 }
+
+/// What is read is written so that it is read as the same again.
+fn try_text<T: std::fmt::Display + PartialEq + std::fmt::Debug>(text: &str, parse: impl Fn(&str) -> Option<T>) {
+    if let Some(value) = parse(text) {
+        assert_eq!(parse(&value.to_string()), Some(value), "{text}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    /// Ids, positions, money and times come from strangers: in addresses, headers and files.
+    #[test]
+    fn texts(sample in prop::sample::select(vec![
+        "", "0:17", "17", "call_01hzy3v7w8k9m2n4p6q8r0s1t2", "call_7zzzzzzzzzzzzzzzzzzzzzzzzz", "bud_7", "key_18446744073709551615", "12.034500000000",
+        "-99999999999.999999999999", "2026-11-22T13:45:00Z", "9999-12-31T23:59:59.999999999-23:59", "1969-12-31T23:59:60+00:00",
+    ]), harms in vec(harm(), 0..4)) {
+        let text = String::from_utf8_lossy(&harmed(sample.as_bytes(), &harms)).into_owned();
+        try_text(&text, |text| text.parse::<events::CallId>().ok());
+        try_text(&text, |text| text.parse::<events::BudgetId>().ok());
+        try_text(&text, |text| text.parse::<events::KeyId>().ok());
+        try_text(&text, |text| text.parse::<events::Position>().ok());
+        try_text(&text, events::Money::parse);
+        try_text(&text, Timestamp::parse);
+    }
+}
