@@ -2,7 +2,7 @@
 
 use super::State;
 use crate::{
-    Amount, Boot, BudgetId, CallId, Event, Figures, KeyId, NodeId, Owner, Timestamp, call,
+    Amount, Boot, BudgetId, CallId, Event, Figures, KeyId, NodeId, Owner, TenantId, Timestamp, call,
     call::Claim,
     limits,
     transaction::{Guard, Outcome, Transaction},
@@ -24,7 +24,7 @@ impl State {
             Guard::Version(stream, version) => taken_if(self.version(*stream) == *version, Outcome::Conflict),
             Guard::Current { key, policy } => taken_if(self.is_current(*key, *policy), Outcome::Stale),
             Guard::Fits => self.fit(events),
-            Guard::Unclaimed => taken_if(events.iter().all(|event| self.is_unclaimed(event)), Outcome::Claimed),
+            Guard::Unclaimed => taken_if((0..events.len()).all(|at| self.is_unclaimed(&events[at], &events[..at])), Outcome::Claimed),
             Guard::HoldOpen(call) => taken_if(self.books.open.contains(call), Outcome::NotOpen),
         }
     }
@@ -83,12 +83,18 @@ impl State {
         Outcome::Taken
     }
 
-    fn is_unclaimed(&self, event: &Event) -> bool {
-        let Event::Call(_, call::Event::Admitted(admitted)) = event else { return true };
-        let (Some(Claim { key, .. }), Some(tenant)) = (admitted.claim, self.tenant_of(event)) else { return true };
+    /// Neither a call of the books nor one of the same transaction `before` it has the claim of an admission.
+    fn is_unclaimed(&self, event: &Event, before: &[Arc<Event>]) -> bool {
+        let Some((tenant, key)) = self.claimed_by(event) else { return true };
         let fresh_after = self.desk.time().minus(limits::CLAIM_KEPT);
         let held = self.books.claims.get(&(tenant, key)).is_some_and(|claim| claim.at >= fresh_after);
-        !held
+        !held && !before.iter().any(|other| self.claimed_by(other) == Some((tenant, key)))
+    }
+
+    fn claimed_by(&self, event: &Event) -> Option<(TenantId, [u8; 16])> {
+        let Event::Call(_, call::Event::Admitted(admitted)) = event else { return None };
+        let Claim { key, .. } = admitted.claim?;
+        Some((self.tenant_of(event)?, key))
     }
 
     /// What no proposer may get wrong, whatever guards it names.
@@ -106,6 +112,8 @@ impl State {
         match event {
             call::Event::Admitted(admitted) if session != Some((admitted.node, admitted.boot)) => Outcome::Conflict,
             call::Event::Admitted(admitted) if !self.can_hold(&admitted.ceiling, admitted.budgets.iter()) => Outcome::Conflict,
+            // its record would count there twice
+            call::Event::Admitted(admitted) if names_one_twice(&admitted.budgets) => Outcome::Conflict,
             call::Event::Admitted(_) => taken_if(!self.books.open.contains(id) && !self.books.orphans.contains(id), Outcome::Duplicate),
             call::Event::Extended(_) if !self.books.open.contains(id) => Outcome::NotOpen,
             call::Event::Extended(extended) => {
@@ -142,6 +150,10 @@ impl State {
     fn session_ended(&self, id: CallId) -> bool {
         self.books.open.get(&id).is_some_and(|open| self.books.nodes.get(&open.node).is_none_or(|node| !node.holds(open.boot)))
     }
+}
+
+fn names_one_twice(budgets: &[BudgetId]) -> bool {
+    budgets.iter().enumerate().any(|(at, budget)| budgets[..at].contains(budget))
 }
 
 fn taken_if(holds: bool, otherwise: Outcome) -> Outcome {

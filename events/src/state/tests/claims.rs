@@ -96,3 +96,19 @@ fn a_claim_made_twice_without_its_guard_is_forgotten_alike_live_and_after_a_load
     assert_eq!(world.state.digests(), loaded.digests());
     assert!(world.state.books.claims.contains(&(TENANT, key(7))), "the second is a day old only now");
 }
+
+#[test]
+fn two_calls_of_one_transaction_do_not_share_a_claim() {
+    let mut world = World::new();
+    let both = |world: &World, second: u64| {
+        let mut both = claiming(world, call_id(1), 7);
+        both.events.extend(claiming(world, call_id(2), second).events);
+        both
+    };
+    let shared = both(&world, 7);
+    assert_eq!(world.say(shared), Outcome::Claimed);
+    assert_eq!((world.state.books.open.len(), world.state.books.claims.len()), (0, 0));
+    let apart = both(&world, 8);
+    assert_eq!(world.say(apart), Outcome::Taken);
+    assert_eq!(world.state.books.claims.len(), 2);
+}

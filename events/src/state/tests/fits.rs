@@ -139,8 +139,6 @@ fn admissions_of_one_transaction_fit_together_or_not_at_all() {
     let mut both = admit(&world, 1);
     both.events.extend(admit(&world, 2).events);
     assert_eq!(world.say(both), Outcome::Exceeded(0));
-    let twice = world.admit_transaction(call_id(3), world.admission(NODE, 1, figures(6), &[budget, budget]));
-    assert_eq!(world.say(twice), Outcome::Exceeded(1), "nor does a path that names a budget twice");
     assert_eq!(world.books(budget), (0, 0, 0));
 }
 
@@ -209,6 +207,8 @@ fn what_cannot_be_held_is_refused_whatever_guards_it_names() {
         let bad = unguarded(&world, ceiling, &budgets);
         assert_eq!(world.say(bad), Outcome::Conflict, "{ceiling:?} on {} budgets", budgets.len());
     }
+    let twice = unguarded(&world, figures(1), &[budget, budget]);
+    assert_eq!(world.say(twice), Outcome::Conflict, "its record would be settled twice");
     assert_eq!(world.admit(call_id(1), 1, &[budget]), Outcome::Taken);
     for amount in [-1, i128::MAX] {
         let mut bad = extended(call_id(1), &[(budget, amount)]);
