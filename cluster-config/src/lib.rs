@@ -9,6 +9,8 @@ mod environment;
 mod fields;
 #[cfg(test)]
 mod harness;
+#[cfg(test)]
+mod hostile_tests;
 mod pattern;
 mod plan;
 pub mod price;
