@@ -109,6 +109,8 @@ impl Adversary {
             86..89 => self.adjust(),
             89..92 => self.change_policy(),
             92..93 => self.disturb(peer),
+            93..94 => self.begin_two(peer),
+            94..95 => self.load(),
             _ => self.pass_time(),
         }
     }
@@ -141,7 +143,9 @@ impl Adversary {
 
     /// What was sent alone met the state as it still is, if it was refused.
     fn hear_refusal(&self, transaction: &Transaction, outcome: Outcome) {
-        for proposal in transaction.events.iter().filter(|_| outcome != Outcome::Taken) {
+        // of two calls, one may be refused because of the other
+        let is_of_one = transaction.events.iter().all(|proposal| proposal.stream == transaction.events[0].stream);
+        for proposal in transaction.events.iter().filter(|_| is_of_one && outcome != Outcome::Taken) {
             if let Event::Call(call, event) = &*proposal.event().expect("our own events are known") {
                 self.world.oracle.grants(*call, event, outcome, &self.world.state);
             }
@@ -246,6 +250,14 @@ impl Adversary {
         }
     }
 
+    /// All replicas go on from their stored rows.
+    fn load(&mut self) {
+        let loaded = self.world.loaded();
+        assert_eq!(loaded.digests(), self.world.state.digests(), "P4: rows");
+        self.world.state = loaded;
+        self.see("loaded");
+    }
+
     fn assert_closed(&mut self) {
         let Adversary { world, told, .. } = self;
         for ((budget, start), window) in world.state.books.windows.iter() {
@@ -258,8 +270,8 @@ impl Adversary {
             let too_late = call.orphaned_at.is_some_and(|at| at.plus(limits::ORPHAN_KEPT) < world.state.desk.time());
             assert!(records == 1 || too_late || !told.contains(id), "P2: the record of {id} is lost: {:?}", call.kinds);
         }
-        assert_eq!(world.loaded().digests(), world.state.digests(), "P4: rows");
         assert_replays(&mut world.state, &world.history);
+        self.load();
     }
 }
 
@@ -309,6 +321,10 @@ fn no_adversary_breaks_a_promise() {
         "adjusted Taken",
         "adjusted Conflict",
         "clock back",
+        "loaded",
+        "two Taken",
+        "two Held",
+        "two Claimed",
         "limit",
         "closed",
         "reopened",

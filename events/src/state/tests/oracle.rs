@@ -25,6 +25,8 @@ pub struct Told {
     pub status: Status,
     pub key: KeyId,
     pub at: Timestamp,
+    /// In money: its ceiling while it is open or an orphan, then what was used; with corrections.
+    cost: Amount,
     pub orphaned_at: Option<Timestamp>,
     /// Held by each budget; of an orphan what is charged.
     holds: BTreeMap<BudgetId, Amount>,
@@ -84,6 +86,7 @@ impl Oracle {
                 status: Status::Open,
                 key: admitted.key,
                 at,
+                cost: admitted.ceiling.cost.0,
                 orphaned_at: None,
                 holds,
                 settled: BTreeMap::new(),
@@ -100,6 +103,7 @@ impl Oracle {
             Call::Admitted(_) => unreachable!("just handled"),
             Call::Extended(extended) => {
                 assert_eq!(told.status, Status::Open, "P2: {id} was extended");
+                told.cost += extended.ceiling.cost.0;
                 extended.adds.iter().for_each(|(budget, add)| *told.holds.entry(*budget).or_default() += add);
                 told.kinds.push("extended");
                 extended.adds.iter().for_each(|(budget, _)| self.has_room(id, *budget, state));
@@ -110,10 +114,11 @@ impl Oracle {
                     amount(budget, apart.map_or(&finished.used, |(_, figures)| figures))
                 };
                 told.close(Status::Finished, used);
-                told.uncertain = finished.uncertain.0;
+                (told.uncertain, told.cost) = (finished.uncertain.0, finished.used.cost.0);
             }
             Call::Released { .. } => {
                 told.close(Status::Released, |_| 0);
+                told.cost = 0;
                 self.claims.retain(|_, (claimer, _)| *claimer != id);
             }
             Call::Orphaned(_) => {
@@ -121,7 +126,10 @@ impl Oracle {
                 (told.status, told.orphaned_at) = (Status::Orphaned, Some(at));
                 told.kinds.push("orphaned");
             }
-            Call::Adjusted(adjusted) => adjusted.deltas.iter().for_each(|(budget, delta)| told.adjust(*budget, *delta)),
+            Call::Adjusted(adjusted) => {
+                told.cost += adjusted.delta.0;
+                adjusted.deltas.iter().for_each(|(budget, delta)| told.adjust(*budget, *delta));
+            }
         }
     }
 
@@ -242,6 +250,35 @@ impl Oracle {
         }
         let open = self.calls.values().filter(|told| told.status == Status::Open).count();
         assert_eq!(state.books.open.len(), open, "P2: open calls");
+        self.compare_meters(state);
+        self.compare_what_expires(state);
+    }
+
+    fn compare_meters(&self, state: &State) {
+        let mut counts: BTreeMap<KeyId, [Amount; 5]> = BTreeMap::new();
+        for told in self.calls.values() {
+            let counts = counts.entry(told.key).or_default();
+            counts[told.status as usize] += 1;
+            counts[4] += if told.status == Status::Open { 0 } else { told.cost };
+        }
+        for (key, meter) in state.books.meters.iter() {
+            let meter = [meter.open.into(), meter.orphaned.into(), meter.finished.into(), meter.released.into(), meter.cost.0];
+            assert_eq!(meter, counts.remove(key).unwrap_or_default(), "open, orphaned, finished, released and cost of {key}");
+        }
+        assert_eq!(counts, BTreeMap::new(), "keys without a meter");
+    }
+
+    /// Orphans are kept for their time, claims for theirs, and each by the call that has it.
+    fn compare_what_expires(&self, state: &State) {
+        let time = state.desk.time();
+        for (id, orphan) in state.books.orphans.iter() {
+            assert!(orphan.orphaned_at >= time.minus(limits::ORPHAN_KEPT), "{id} is an orphan for too long");
+        }
+        for ((_, key), row) in state.books.claims.iter() {
+            assert_eq!(self.claims.get(key), Some(&(row.call, row.at)), "a claim of a call that has none");
+        }
+        let fresh = self.claims.values().filter(|(_, at)| *at >= time.minus(limits::CLAIM_KEPT)).count();
+        assert!(state.books.claims.len() >= fresh, "a claim is gone before its time");
     }
 
     fn sums(&self, state: &State) -> BTreeMap<(BudgetId, Timestamp), Sums> {

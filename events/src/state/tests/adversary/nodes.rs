@@ -238,23 +238,60 @@ impl Adversary {
         }
     }
 
+    /// Two calls in one transaction: they fit together, or neither is admitted.
+    pub fn begin_two(&mut self, peer: usize) {
+        let mut both = Transaction::default();
+        let mut calls = Vec::new();
+        for _ in 0..2 {
+            self.calls += 1;
+            let (call, key) = (call_id(self.calls), self.dice.pick(&self.keys));
+            let path = self.path(key);
+            let ceiling = figures(1 + self.dice.below(9));
+            let mut admitted = self.world.admission(self.peers[peer].id, self.peers[peer].boot, ceiling, &path);
+            admitted.key = key;
+            if self.dice.percent(40) {
+                admitted.claim = Some(Claim { key: [self.dice.below(2) as u8; 16], body: [0; 16] });
+            }
+            let one = self.world.admit_transaction(call, admitted);
+            both.guards.extend(one.guards);
+            both.events.extend(one.events);
+            calls.push(Running { call, key, ceiling, attempts: 1 });
+        }
+        let GroupOutcome::Done(outcomes) = self.deliver(&self.apart(peer, vec![both])) else { return };
+        if outcomes == [Outcome::Taken] {
+            self.peers[peer].running.extend(calls);
+        }
+        self.see(format!("two {:?}", outcomes[0]).split('(').next().unwrap_or_default());
+    }
+
+    /// The next group of a lane that is used for nothing else.
+    fn apart(&self, peer: usize, transactions: Vec<Transaction>) -> Group {
+        let mut sequence = Sequence { node: self.peers[peer].id, boot: Boot(self.peers[peer].boot), lane: 7, seq: 0 };
+        sequence.seq = self.world.state.desk.lane(&sequence).0 + 1;
+        Group { sequence: Some(sequence), transactions: transactions.into_iter().map(Some).collect() }
+    }
+
     /// What no honest node says: a gap, a group in another's name, a record of another node's call, a stranger's.
     pub fn disturb(&mut self, peer: usize) {
-        let Peer { id, boot, .. } = &self.peers[peer];
-        let (id, boot) = (*id, Boot(*boot));
+        let id = self.peers[peer].id;
         let others = self.world.state.books.open.iter().filter(|(_, open)| open.node != id);
         let others: Vec<(CallId, bool)> = others.map(|(call, open)| (*call, self.sessions.get(&open.node) == Some(&open.boot.0))).collect();
         let (theirs, runs) = if others.is_empty() { (call_id(u128::MAX), false) } else { self.dice.pick(&others) };
-        let group = |seq, transactions: Vec<Transaction>| Group {
-            sequence: Some(Sequence { node: id, boot, lane: 7, seq }),
-            transactions: transactions.into_iter().map(Some).collect(),
-        };
         let before = self.world.history.len();
-        let gap = self.deliver(&group(1_000_000, vec![]));
-        assert!(matches!(gap, GroupOutcome::Gap { .. } | GroupOutcome::Fenced));
-        let next = self.world.state.desk.lane(&Sequence { node: id, boot, lane: 7, seq: 0 }).0 + 1;
-        let foreign = self.deliver(&group(next, vec![record(theirs, 1), released(theirs), record(call_id(u128::MAX - 1), 3)]));
-        assert!(foreign == GroupOutcome::Fenced || foreign == GroupOutcome::Done(vec![Outcome::Duplicate; 3]));
+        let mut gap = self.apart(peer, vec![]);
+        gap.sequence = gap.sequence.map(|sequence| Sequence { seq: sequence.seq + 1_000_000, ..sequence });
+        assert!(matches!(self.deliver(&gap), GroupOutcome::Gap { .. } | GroupOutcome::Fenced));
+        let in_name_of = |node, boot| {
+            let admitted = self.world.admission(node, boot, figures(1), &[]);
+            super::transaction(vec![], vec![Event::Call(call_id(u128::MAX - 2), Call::Admitted(Box::new(admitted)))])
+        };
+        let (other, own) = (&self.peers[1 - peer], &self.peers[peer]);
+        let named = [in_name_of(other.id, other.boot), in_name_of(own.id, own.boot - 1)];
+        let mut said = vec![record(theirs, 1), released(theirs), record(call_id(u128::MAX - 1), 3)];
+        said.extend(named);
+        let foreign = self.deliver(&self.apart(peer, said));
+        let refused = [vec![Outcome::Duplicate; 3], vec![Outcome::Conflict; 2]].concat();
+        assert!(foreign == GroupOutcome::Fenced || foreign == GroupOutcome::Done(refused), "{foreign:?}");
         if runs {
             let orphaning = super::transaction(vec![Guard::HoldOpen(theirs)], vec![self.world.orphaned(theirs)]);
             assert_eq!(self.world.keepers(orphaning), Outcome::NotOpen, "a call of a running session became an orphan");
