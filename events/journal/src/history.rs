@@ -205,7 +205,7 @@ impl History {
         let mut hashes = Vec::with_capacity(leaves.len());
         while hashes.len() < known {
             let from = first + hashes.len() as u64;
-            for (number, stored) in (from..).zip(reader.leaves(from, known - hashes.len(), COMPARE_BYTES)?) {
+            for (stored, number) in reader.leaves(from, known - hashes.len(), COMPARE_BYTES)?.into_iter().zip(from..) {
                 if stored != leaves[hashes.len()].as_ref() {
                     return Err(self.place(Some(number), "the event differs from what the log says".into()));
                 }
@@ -303,7 +303,8 @@ impl HistoryReader {
     /// [`Damage`] (as `InvalidData`): also where a leaf is not the event that it should be. Else the disk's own.
     pub fn read(&self, from: u64, limit: usize, max_bytes: usize) -> io::Result<Vec<Recorded>> {
         let leaves = self.leaves(from, limit, max_bytes)?;
-        (from..).zip(leaves).map(|(number, leaf)| self.event(number, &leaf)).collect()
+        // not from the numbers' side: a range counts one past what it gives, also past the last number there is
+        leaves.iter().zip(from..).map(|(leaf, number)| self.event(number, leaf)).collect()
     }
 
     fn event(&self, number: u64, leaf: &[u8]) -> io::Result<Recorded> {

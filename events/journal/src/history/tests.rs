@@ -341,3 +341,12 @@ fn nothing_is_lost_by_a_power_cut_after_a_process_was_killed_at_any_moment() {
         }
     }
 }
+
+#[test]
+fn beyond_the_end_there_is_nothing_up_to_the_last_number() {
+    let (history, _) = open(&MemoryDisk::new()).unwrap();
+    for from in [0, 1, u64::MAX - 1, u64::MAX] {
+        assert!(history.reader().leaves(from, 9, 999).unwrap().is_empty(), "{from}");
+        assert!(history.reader().read(from, 9, 999).unwrap().is_empty(), "{from}");
+    }
+}
