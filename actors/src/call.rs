@@ -76,7 +76,8 @@ pub(crate) struct Slot(Mutex<Option<(Ask, Plan, Tally)>>);
 /// Starts a call; the reply comes through the channel, also if the caller has left (then it goes nowhere).
 pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Reply> {
     let (reply, answer) = oneshot::channel();
-    tokio::spawn(async move {
+    // In a box of its own: spawning moves what it is given several times.
+    tokio::spawn(Box::pin(async move {
         let slot = Arc::new(Slot::default());
         let mut way = Way::new(reactor.clone(), incoming, slot.clone(), reply);
         way.reactor.handles.in_flight.increment(1.0);
@@ -96,7 +97,7 @@ pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Rep
         }
         report::tell(&way);
         reactor.handles.in_flight.decrement(1.0);
-    });
+    }));
     answer
 }
 

@@ -204,6 +204,14 @@ impl SegmentLog {
         self.reader.clone()
     }
 
+    /// Keeps a file for a full disk; see [`Segments::keep_reserve`].
+    ///
+    /// # Errors
+    /// The disk's own. False: there is no room for it.
+    pub fn keep_reserve(&mut self) -> io::Result<bool> {
+        self.segments.keep_reserve()
+    }
+
     /// Something else (the state) proves that entry `index` was here: a log that ends before it is damaged.
     ///
     /// # Errors

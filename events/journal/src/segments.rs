@@ -29,6 +29,8 @@ pub(crate) const KIND_HEADER: u8 = 0xFE;
 pub(crate) const KIND_FOOTER: u8 = 0xFF;
 /// What a file is called while it is made.
 const UNMADE: &str = "next.tmp";
+/// What the file is called that is kept for a full disk, until it is taken.
+const RESERVE: &str = "spare-reserve";
 /// Zeros that are written at once.
 const ZEROS: usize = 1 << 20;
 
@@ -179,28 +181,71 @@ impl Segments {
         })
     }
 
+    /// Keeps a purged or empty file that is taken only when the disk is full (LEDGER §10): what must be written then has room.
+    ///
+    /// # Errors
+    /// The disk's own. A full disk is none: then there is no reserve, and true is not answered.
+    pub fn keep_reserve(&mut self) -> io::Result<bool> {
+        if !self.spares.is_empty() {
+            return Ok(true);
+        }
+        match self.fresh(self.settings.segment_bytes) {
+            Ok(file) => {
+                file.sync_data()?;
+                self.disk.rename(UNMADE, RESERVE)?;
+                self.disk.sync_dir()?;
+                self.spares.push(RESERVE.to_owned());
+                Ok(true)
+            }
+            Err(error) if is_full(&error) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A file with a header and zeros behind it, durable under its name.
     fn make(&mut self, name: &str, size: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut head = Vec::new();
         frame::write(&mut head, KIND_HEADER, self.next, self.next, &[&[self.settings.purpose; 8]])?;
         head.extend_from_slice(&frame::END_MARK);
-        let spare = if size == self.settings.segment_bytes { self.spares.pop() } else { None };
-        let (from, file) = match spare {
-            Some(spare) => (spare.clone(), self.disk.open(&spare)?),
-            None => (UNMADE.to_string(), self.disk.create(UNMADE)?),
-        };
-        if from != UNMADE {
-            // The file's former records are older than any that will be expected in it.
-        } else if self.settings.fill {
-            zero(&*file, 0, size)?;
-        } else {
-            file.preallocate(size)?;
-        }
+        let (from, file) = self.room_of(size)?;
         file.write_at(0, &head)?;
         file.sync_data()?;
         self.disk.rename(&from, name)?;
         self.disk.sync_dir()?;
         Ok(file)
+    }
+
+    /// A file of this size: a spare one, a new one, or the last spare one if the disk is full.
+    /// A spare file's former records are older than any that will be expected in it.
+    fn room_of(&mut self, size: u64) -> io::Result<(String, Arc<dyn DiskFile>)> {
+        let fits = size == self.settings.segment_bytes;
+        if fits && self.spares.len() > 1 {
+            return self.spare();
+        }
+        match self.fresh(size) {
+            Err(error) if fits && is_full(&error) && !self.spares.is_empty() => self.spare(),
+            made => made.map(|file| (UNMADE.to_owned(), file)),
+        }
+    }
+
+    fn spare(&mut self) -> io::Result<(String, Arc<dyn DiskFile>)> {
+        let name = self.spares.pop().unwrap_or_default();
+        let file = self.disk.open(&name)?;
+        Ok((name, file))
+    }
+
+    /// A new file with all of its room; none is left behind where there is not as much.
+    fn fresh(&mut self, size: u64) -> io::Result<Arc<dyn DiskFile>> {
+        let file = self.disk.create(UNMADE)?;
+        let filled = if self.settings.fill { zero(&*file, 0, size) } else { file.preallocate(size) };
+        match filled {
+            Ok(()) => Ok(file),
+            Err(error) => {
+                drop(file);
+                self.disk.remove(UNMADE)?;
+                Err(error)
+            }
+        }
     }
 
     /// Writes records in one write; they are durable after [`Segments::sync`]. Answers the number of the first.
@@ -293,6 +338,10 @@ impl Segments {
         self.spares.push(spare);
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
 /// The name of a file that is not sealed.

@@ -75,8 +75,11 @@ impl RaftJournal {
     pub async fn open(dir: DataDir, settings: Settings) -> io::Result<RaftJournal> {
         let Settings { clock, fail_stop, disk_low, disk_ok } = settings;
         let failure = Failure::new(fail_stop);
-        let (log, notes) = SegmentLog::open(dir.log.clone())?;
+        let (mut log, notes) = SegmentLog::open(dir.log.clone())?;
         note(notes);
+        if !log.keep_reserve()? {
+            tracing::error!("the disk is full: there is no reserve for what must still be written");
+        }
         let (history, notes) = History::open(dir.history.clone())?;
         note(notes);
         let rows = StateStore::open(&*dir.state, CACHE_BYTES)?;

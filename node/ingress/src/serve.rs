@@ -68,7 +68,8 @@ async fn connection(stream: tokio::net::TcpStream, app: App, routes: axum::Route
     let watched = heads.clone();
     let service = service_fn(move |request| {
         let serving = watched.serve();
-        let answered = answer(app.clone(), routes.clone(), doors, request);
+        // In a box of its own: hyper moves what it is given several times.
+        let answered = Box::pin(answer(app.clone(), routes.clone(), doors, request));
         async move { Ok::<_, Infallible>(answered.await.map(|body| body.serving(serving))) }
     });
     let mut builder = http1::Builder::new();

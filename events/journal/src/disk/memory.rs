@@ -93,7 +93,7 @@ impl Inner {
 
     fn room_for(&self, more: u64) -> io::Result<()> {
         match self.capacity {
-            Some(capacity) if self.used() + more > capacity => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left")),
+            Some(capacity) if more > 0 && self.used() + more > capacity => Err(io::Error::new(io::ErrorKind::StorageFull, "no space left")),
             _ => Ok(()),
         }
     }

@@ -180,7 +180,7 @@ fn spares_are_used_again_and_nothing_old_comes_back_to_life() {
     let (mut segments, _) = open(&disk).unwrap();
     assert!(segments.begin(SEGMENT - 100).unwrap());
     assert_eq!(open(&disk.copy()).unwrap().1, [] as [&str; 0], "what a spare held is not seen before a record is there either");
-    while !names(&disk, "spare-").is_empty() {
+    for _ in 0..30 {
         append(&mut segments, 1);
         let (again, notes) = open(&disk.copy()).unwrap();
         assert_eq!((again.next(), notes), (segments.next(), Vec::new()));
@@ -259,6 +259,33 @@ fn a_full_disk_loses_nothing() {
     assert_eq!(all(&segments, 0).unwrap()[..5], bodies(0..5));
 }
 
+#[test]
+fn a_full_disk_takes_one_segment_more_from_the_reserve() {
+    let (disk, mut segments) = new();
+    assert!(segments.keep_reserve().unwrap());
+    append(&mut segments, 5);
+    let until_full = |disk: &MemoryDisk, segments: &mut Segments| {
+        disk.set_capacity(0);
+        let full = (0..40).find_map(|_| segments.append(&[(1, &[&[7; 60]])]).and_then(|_| segments.sync()).err()).unwrap();
+        assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        segments.next()
+    };
+    let held = until_full(&disk, &mut segments);
+    assert!(names(&disk, "spare-").is_empty() && names(&disk, ".tmp").is_empty());
+    let (other, mut without) = new();
+    append(&mut without, 5);
+    let held_without = until_full(&other, &mut without);
+    assert!(held > held_without, "{held} records with a reserve, {held_without} without");
+    drop(segments);
+    let (mut segments, _) = open(&disk).unwrap();
+    assert_eq!(segments.next(), held);
+    assert!(!segments.keep_reserve().unwrap(), "there is no room for another");
+    disk.set_capacity(1 << 40);
+    assert!(segments.keep_reserve().unwrap(), "it is made again when there is");
+    append(&mut segments, 12);
+    assert_eq!(names(&disk, "spare-").len(), 1, "and kept while there is room");
+}
+
 /// Lives one after another on one disk, and what must be there after each.
 #[derive(Clone, Default)]
 struct Lives {
@@ -277,6 +304,9 @@ impl Lives {
         self.life += 1;
         let (mut segments, _) = open(disk)?;
         self.check(&segments);
+        if !self.seals {
+            segments.keep_reserve()?;
+        }
         for group in 0..groups {
             let new: Vec<Vec<u8>> = (segments.next()..).take(1 + group as usize % 3).map(|number| body(number, self.life)).collect();
             let bytes: u64 = new.iter().map(|body| frame::size(body.len())).sum();
