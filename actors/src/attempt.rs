@@ -7,7 +7,7 @@ use crate::{
 };
 use bytes::Bytes;
 use cluster_config::{Candidate, ProviderView};
-use dialects::{Dialect, Edits, Endpoint, Request, edit};
+use dialects::{Dialect, Edits, Endpoint, Request, Translated, edit, output_limit_name};
 use events::CallId;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -17,6 +17,8 @@ use std::{sync::Arc, time::Duration};
 
 /// Headers of the caller that a provider may see. Never keys, cookies, organisation ids or addresses.
 const UPWARDS: [&str; 6] = ["accept", "anthropic-version", "anthropic-beta", "openai-beta", "traceparent", "tracestate"];
+/// Those among them that belong to no dialect.
+const OF_ANY_DIALECT: [&str; 3] = ["accept", "traceparent", "tracestate"];
 /// Headers of a provider that the caller may see. Its rate limits are ours with it, not the caller's.
 const DOWNWARDS: [&str; 4] = ["content-type", "openai-version", "openai-processing-ms", "openai-model"];
 /// Where providers put their own id of an exchange.
@@ -35,6 +37,8 @@ pub struct Outgoing<'a> {
     pub span: Option<&'a Span>,
     pub candidate: &'a Candidate,
     pub output_limit: Option<(&'static str, u64)>,
+    /// The request in the candidate's dialect, if that is not the caller's.
+    pub translated: Option<&'a Translated>,
 }
 
 /// The request for the wire; what we do not own stays to the byte.
@@ -42,13 +46,20 @@ pub fn request(out: &Outgoing<'_>) -> WireRequest {
     let provider = &out.candidate.provider;
     let include_usage = out.request.stream && matches!(out.request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
     let edits = Edits { model: Some(&out.candidate.model), output_limit: out.output_limit, include_usage };
-    WireRequest {
-        upstream: address(provider),
-        path: path(provider, out.request.endpoint),
-        headers: headers(out),
-        body: edit(out.request, out.body, &edits),
-        deadlines: deadlines(provider),
-    }
+    let endpoint = endpoint(out.request, out.candidate);
+    let body = match out.translated {
+        None => edit(out.request, out.body, &edits),
+        Some(translated) => {
+            let limit = out.output_limit.filter(|_| out.request.output_limit.is_none());
+            vec![translated.body(limit.map(|(_, tokens)| (output_limit_name(endpoint, &out.candidate.model), tokens)))]
+        }
+    };
+    WireRequest { upstream: address(provider), path: path(provider, endpoint), headers: headers(out), body, deadlines: deadlines(provider) }
+}
+
+/// The endpoint that a candidate is asked at.
+pub fn endpoint(request: &Request, candidate: &Candidate) -> Endpoint {
+    request.endpoint.at(candidate.provider.dialect).unwrap_or(request.endpoint)
 }
 
 fn address(provider: &ProviderView) -> Arc<UpstreamAddress> {
@@ -82,6 +93,10 @@ fn deadlines(provider: &ProviderView) -> Deadlines {
 fn headers(out: &Outgoing<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
     for name in UPWARDS {
+        // what belongs to one dialect means nothing in another
+        if out.translated.is_some() && !OF_ANY_DIALECT.contains(&name) {
+            continue;
+        }
         if let Some(value) = out.headers.get(name) {
             headers.insert(HeaderName::from_static(name), value.clone());
         }

@@ -16,11 +16,12 @@ use crate::{
     router,
     scribe::{self, Answer, Submission},
     trace::Span,
+    translation::Translations,
     upstream::{self, Busy},
 };
 use bytes::Bytes;
 use cluster_config::{Candidate, Principal};
-use dialects::{Request, tokens};
+use dialects::{Request, exchange::loss::LossRules, tokens};
 use events::{
     CallId, Figures,
     call::{Admitted, AttemptEnd, Event, Extended, Outcome, Unsent},
@@ -49,6 +50,8 @@ pub struct Incoming {
     pub tags: Arc<Vec<String>>,
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
+    /// What the caller says about losses in translation.
+    pub losses: LossRules,
     pub started: Instant,
     /// Its place in a trace, if spans are made.
     pub span: Option<Span>,
@@ -116,6 +119,8 @@ pub(crate) struct Way {
     pub tried: usize,
     /// What its report will say.
     pub ended: Ended,
+    /// Fields that the answer's provider was not told, or the caller is not: those that are reported.
+    pub lost: Vec<String>,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -155,6 +160,7 @@ impl Way {
             upstream_time: Duration::ZERO,
             tried: 0,
             ended: Ended::default(),
+            lost: Vec::new(),
             slot,
             turn: 0,
             end: None,
@@ -195,10 +201,15 @@ impl Way {
             body_bytes: body.len(),
             tags: tags.clone(),
             counted: None,
+            translations: None,
         };
         let mut replanned = false;
         loop {
             let plan = self.plan(&ask).await?;
+            if plan.lacks_translations(&ask) {
+                ask.translations = Some(Arc::new(self.translate(&plan).await?));
+                continue;
+            }
             match self.admit(&ask, &plan).await? {
                 Answer::Taken(left) => {
                     self.left = left;
@@ -229,6 +240,7 @@ impl Way {
         let principal = policy.view.key_by_id(ask.principal.key).cloned();
         ask.principal = principal.ok_or_else(|| Fault::gateway_busy("the key has just changed"))?;
         ask.policy = policy;
+        ask.translations = None; // there may be other candidates
         self.incoming.policy = ask.policy.clone();
         self.incoming.principal = ask.principal.clone();
         Ok(())
@@ -240,6 +252,17 @@ impl Way {
         let (reply, answer) = oneshot::channel();
         router.cast(router::Message::Plan { ask: ask.clone(), reply }).map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?
+    }
+
+    /// The bodies for candidates of other dialects; large ones off the runtime.
+    async fn translate(&self, plan: &Plan) -> Result<Translations, Fault> {
+        let Incoming { request, body, losses, .. } = &self.incoming;
+        if body.len() <= limits::TRANSLATE_INLINE_BYTES_MAX {
+            return Translations::make(request, body, &plan.candidates, losses).map_err(|invalid| Fault::invalid(&invalid));
+        }
+        let (request, body, losses, candidates) = (request.clone(), body.clone(), losses.clone(), plan.candidates.clone());
+        let made = tokio::task::spawn_blocking(move || Translations::make(&request, &body, &candidates, &losses)).await;
+        made.map_err(|_| Fault::gateway_busy("this node is stopping"))?.map_err(|invalid| Fault::invalid(&invalid))
     }
 
     /// The exact input, off the runtime, where the vocabulary is public and the bound by bytes was refused.
@@ -303,7 +326,7 @@ impl Way {
             {
                 return Err(end);
             }
-            let wait = match self.attempt(plan, candidate).await {
+            let wait = match self.attempt(ask, plan, candidate).await {
                 Ok(reached) => return Ok(reached),
                 Err(Tried::Over(over)) => return Err(over),
                 Err(Tried::Busy(busy)) => {
@@ -357,7 +380,7 @@ impl Way {
         true
     }
 
-    async fn attempt(&mut self, plan: &Plan, candidate: &Candidate) -> Result<Reached, Tried> {
+    async fn attempt(&mut self, ask: &Ask, plan: &Plan, candidate: &Candidate) -> Result<Reached, Tried> {
         let provider = &candidate.provider;
         let stopping = || Tried::Over(End::Unsent(Fault::gateway_busy("this node is stopping")));
         let upstream = self.reactor.upstream(provider).await.ok_or_else(stopping)?;
@@ -368,7 +391,8 @@ impl Way {
         }
         let Incoming { id, request, body, headers, span, .. } = &self.incoming;
         let (span, output_limit) = (span.as_ref(), plan.output_limit);
-        let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, span, candidate, output_limit };
+        let translated = ask.translations.as_ref().and_then(|translations| translations.get(candidate)).map(Arc::as_ref);
+        let out = Outgoing { call: *id, policy: &plan.policy, request, body, headers, span, candidate, output_limit, translated };
         let started = Instant::now();
         self.tried += 1;
         let sent = tokio::select! {
@@ -475,10 +499,8 @@ impl Way {
                             Some(Duration::MAX),
                         )
                     }
-                    Meaning::Retry => {
-                        Tried::Again(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await), wait)
-                    }
-                    _ => Tried::Over(End::Failed(relay::error_answer(answer, wait, &candidate.provider.name, self.deadline).await)),
+                    Meaning::Retry => Tried::Again(End::Failed(relay::error_answer(self, answer, wait, candidate).await), wait),
+                    _ => Tried::Over(End::Failed(relay::error_answer(self, answer, wait, candidate).await)),
                 }
             }
         }

@@ -23,4 +23,5 @@ pub mod root;
 pub mod router;
 pub mod scribe;
 pub mod trace;
+pub mod translation;
 pub mod upstream;

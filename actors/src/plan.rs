@@ -1,6 +1,11 @@
 //! What a call will try, what covers it, and the most it can come to (LEDGER §3, §6). Pure.
 
-use crate::{fault::Fault, free::Board, policy::Policy};
+use crate::{
+    fault::Fault,
+    free::Board,
+    policy::Policy,
+    translation::{self, Translations},
+};
 use cluster_config::{
     Candidate, PathBudget, Principal,
     price::{self, Extras},
@@ -19,6 +24,8 @@ pub struct Ask {
     pub tags: Arc<Vec<String>>,
     /// Input tokens as the tokenizer counted them; None: bounded by bytes.
     pub counted: Option<u64>,
+    /// Made once a plan has shown that they are needed.
+    pub translations: Option<Arc<Translations>>,
 }
 
 /// What a call is going to do.
@@ -40,6 +47,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Candidates that speak another dialect are among them, and their bodies are not made yet.
+    pub fn lacks_translations(&self, ask: &Ask) -> bool {
+        ask.translations.is_none() && !self.candidates.iter().all(|candidate| translation::is_own(&ask.request, candidate))
+    }
+
     pub fn budget_ids(&self) -> Vec<BudgetId> {
         self.path.iter().map(|budget| budget.id).collect()
     }
@@ -53,10 +65,13 @@ pub fn plan(ask: &Ask, free: &Board) -> Result<Plan, Fault> {
     let request = &ask.request;
     let view = &ask.policy.view;
     let resolved = view
-        .resolve(&ask.principal, &request.model, request.endpoint.dialect())
+        .resolve(&ask.principal, &request.model, |dialect| request.endpoint.at(dialect).is_some())
         .map_err(|refusal| Fault::model(&request.model, &refusal, request.endpoint))?;
     let mut candidates = resolved.candidates;
     candidates.truncate(limits::TARGETS_MAX);
+    if let Some(translations) = &ask.translations {
+        keep_unrefused(&mut candidates, translations)?;
+    }
     let Some(first) = candidates.first() else { return Err(Fault::gateway_busy("the model has no provider that is open")) };
     if let Some(field) = request.provider_state.filter(|_| !candidates.iter().all(|candidate| view.sole_tenant(&candidate.provider))) {
         return Err(provider_state(field));
@@ -79,6 +94,16 @@ pub fn plan(ask: &Ask, free: &Board) -> Result<Plan, Fault> {
         Figures { requests: 1, ..Figures::default() }
     };
     Ok(Plan { policy: ask.policy.clone(), candidates, path, ceiling, bound, input_tokens, output_tokens, output_limit })
+}
+
+/// Leaves out candidates that cannot be told what the request says.
+fn keep_unrefused(candidates: &mut Vec<Candidate>, translations: &Translations) -> Result<(), Fault> {
+    let refused = candidates.iter().find_map(|candidate| Some(translation::refusal(translations.refused(candidate)?, candidate)));
+    candidates.retain(|candidate| translations.refused(candidate).is_none());
+    match refused {
+        Some(refusal) if candidates.is_empty() => Err(refusal),
+        _ => Ok(()),
+    }
 }
 
 /// The most that one attempt at a candidate can cost.
@@ -131,10 +156,14 @@ fn input_bound(ask: &Ask, candidates: &[Candidate]) -> (u64, Bound) {
         + u64::from(media.audio) * AUDIO_TOKENS_MIN.max(media.bytes as u64 / 100);
     let (text, bound) = match ask.counted {
         Some(tokens) => (tokens, Bound::Tokens),
-        None => (tokens::input_bound_by_bytes(request, ask.body_bytes), Bound::Bytes),
+        None => (tokens::input_bound_by_bytes(request, ask.body_bytes.max(translated_bytes(ask))), Bound::Bytes),
     };
     // A provider refuses what is larger than the context window, at no cost.
     (text.saturating_add(pieces).min(context.unwrap_or(u64::MAX)), bound)
+}
+
+fn translated_bytes(ask: &Ask) -> usize {
+    ask.translations.as_ref().map_or(0, |translations| translations.bytes_max())
 }
 
 /// The output of one choice, and the limit that we set, if any: only where a hard budget in USD or tokens is on the path, and the

@@ -10,7 +10,8 @@ use crate::{
     upstream,
 };
 use bytes::{Bytes, BytesMut};
-use dialects::{Dialect, Endpoint, Piece, Stream, keep_alive, read_answer};
+use cluster_config::Candidate;
+use dialects::{Dialect, Endpoint, Piece, Stream, Translator, keep_alive, read_answer, translate_error};
 use events::{
     call::{AttemptEnd, Outcome},
     limits,
@@ -66,7 +67,7 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         Err((_, stop @ Break::Wire(_))) => return Some(broke_early(way, plan, &reached, &stop)),
         Err((body, stop)) => (body, Some(stop)),
     };
-    let read = read_answer(way.request().endpoint, &body).ok();
+    let read = read_answer(attempt::endpoint(way.request(), &reached.candidate), &body).ok();
     let metered = Metered {
         usage: read
             .as_ref()
@@ -79,8 +80,20 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         way.heard(answer.id.as_deref(), answer.model.as_deref(), answer.finish.as_deref());
     }
     let bill = note(way, plan, &reached, &metered, end.as_ref());
-    let outcome = if end.is_none() { Outcome::Ok } else { outcome_of(end.as_ref()) };
+    let given = match (translator(way, ask, &reached), &end) {
+        (Some(translator), None) => translate(way, translator, body).await,
+        _ => Ok(body),
+    };
+    let outcome = if given.is_err() { Outcome::Failed } else { outcome_of(end.as_ref()) };
     let recorded = way.record(ask, plan, outcome, Some(&bill)).await;
+    let body = match given {
+        Ok(body) => body,
+        Err(fault) if recorded => {
+            way.say(&fault);
+            return None;
+        }
+        Err(_) => Bytes::new(),
+    };
     match (recorded, end) {
         (false, _) => way.say(&Fault::record_pending(&way.incoming.id.to_string())),
         (true, Some(stop)) => way.say(&broken(&stop, &reached.candidate.provider.name)),
@@ -96,6 +109,35 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
         }
     }
     None
+}
+
+/// What gives the answer in the caller's dialect, if it is another than the provider's. What the request lost is known from here on.
+fn translator(way: &mut Way, ask: &Ask, reached: &Reached) -> Option<Translator> {
+    let translated = ask.translations.as_ref()?.get(&reached.candidate)?;
+    way.lost = translated.losses.reported(&way.incoming.losses).into_iter().map(str::to_owned).collect();
+    let request = way.request();
+    let created = way.reactor.core.clock.now().as_ms() / 1_000;
+    let from = attempt::endpoint(request, &reached.candidate);
+    Some(Translator::new(from, request.endpoint, created, request.wants_usage, translated.schema_tool))
+}
+
+/// A whole answer in the caller's dialect; a large one off the runtime.
+async fn translate(way: &mut Way, mut translator: Translator, body: Bytes) -> Result<Bytes, Fault> {
+    let name = "the provider's answer could not be read";
+    let (translator, translated) = if body.len() <= limits::TRANSLATE_INLINE_BYTES_MAX {
+        let translated = translator.whole(&body);
+        (translator, translated)
+    } else {
+        let work = tokio::task::spawn_blocking(move || {
+            let translated = translator.whole(&body);
+            (translator, translated)
+        });
+        work.await.map_err(|_| Fault::gateway_busy("this node is stopping"))?
+    };
+    let rules = &way.incoming.losses;
+    let lost = translator.losses().reported(rules).into_iter().map(str::to_owned);
+    way.lost.extend(lost.collect::<Vec<_>>());
+    translated.map_err(|unreadable| Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_unreadable", format!("{name}: {}", unreadable.0)))
 }
 
 /// An attempt that broke off unseen: it may have cost up to its ceiling, and another may follow.
@@ -222,6 +264,7 @@ struct Relay<'a> {
     way: &'a mut Way,
     plan: &'a Plan,
     reader: Stream,
+    translator: Option<Translator>,
     /// Where pieces go; None until the head is sent.
     out: Option<mpsc::Sender<Bytes>>,
     /// Pieces that wait for the head: nothing that a caller sees was in them.
@@ -238,9 +281,11 @@ struct Relay<'a> {
 
 async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> Option<End> {
     let cancels = cancels(way, &reached);
+    let translator = translator(way, ask, &reached);
     let request = way.request();
-    let strip_usage = !request.wants_usage && matches!(request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
-    let reader = Stream::new(request.endpoint, request.choices, strip_usage);
+    let endpoint = attempt::endpoint(request, &reached.candidate);
+    let strip_usage = !request.wants_usage && translator.is_none() && matches!(endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+    let reader = Stream::new(endpoint, request.choices, strip_usage);
     let mut headers = attempt::downwards(&reached.answer.headers);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     answer_headers(&mut headers, &reached);
@@ -249,6 +294,7 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
         way,
         plan,
         reader,
+        translator,
         out: None,
         early: Vec::new(),
         end: Vec::new(),
@@ -259,7 +305,10 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
         sent_events: 0,
     };
     let stop = relay.run(&mut *reached.answer.body, cancels).await;
-    let Relay { reader, mut out, end, head, early, sent_events, .. } = relay;
+    let Relay { reader, translator, mut out, mut end, head, early, sent_events, .. } = relay;
+    if let Some(mut translator) = translator.filter(|_| reader.complete()) {
+        end.extend(Some(translator.close()).filter(|bytes| !bytes.is_empty()));
+    }
     let failed = reader.failed().cloned();
     let stop = stop.or_else(|| (!reader.complete() && failed.is_none()).then(early_end));
     let complete = reader.complete() && !matches!(stop, Some(Break::Cancelled | Break::Unread));
@@ -445,7 +494,8 @@ impl Relay<'_> {
 
     async fn pass(&mut self, pieces: &mut Vec<Piece>) -> Option<Break> {
         for piece in pieces.drain(..) {
-            match piece {
+            match self.translated(piece) {
+                Piece::Pass(bytes) | Piece::End(bytes) if bytes.is_empty() => {}
                 Piece::Pass(bytes) => self.early.push(bytes),
                 Piece::End(bytes) => {
                     self.end_bytes += bytes.len();
@@ -467,6 +517,15 @@ impl Relay<'_> {
             return self.flush().await;
         }
         None
+    }
+
+    /// The piece in the caller's dialect; empty if nothing of it is to be said yet.
+    fn translated(&mut self, piece: Piece) -> Piece {
+        match (&mut self.translator, piece) {
+            (None, piece) => piece,
+            (Some(translator), Piece::Pass(bytes)) => Piece::Pass(translator.frames(&bytes)),
+            (Some(translator), Piece::End(bytes)) => Piece::End(translator.frames(&bytes)),
+        }
     }
 
     /// More came than one attempt can be charged: no token has as many bytes as this allows for each.
@@ -520,7 +579,8 @@ impl Relay<'_> {
 }
 
 /// The provider's own error, read whole and bounded; it passes unchanged after the last try.
-pub(crate) async fn error_answer(answer: WireAnswer, wait: Option<Duration>, provider: &str, deadline: Instant) -> Answered {
+pub(crate) async fn error_answer(way: &Way, answer: WireAnswer, wait: Option<Duration>, candidate: &Candidate) -> Answered {
+    let provider = &candidate.provider.name;
     const ERROR_BYTES_MAX: usize = 1 << 20;
     let WireAnswer { status, headers, mut body } = answer;
     let mut pieces = Vec::new();
@@ -535,7 +595,7 @@ pub(crate) async fn error_answer(answer: WireAnswer, wait: Option<Duration>, pro
         }
         true
     };
-    if !matches!(tokio::time::timeout_at(deadline.into(), read).await, Ok(true)) {
+    if !matches!(tokio::time::timeout_at(way.deadline.into(), read).await, Ok(true)) {
         return Answered::Fault(Fault::upstream(
             StatusCode::BAD_GATEWAY,
             "upstream_broke_off",
@@ -550,7 +610,15 @@ pub(crate) async fn error_answer(answer: WireAnswer, wait: Option<Duration>, pro
     if let Some(id) = attempt::upstream_id(&headers) {
         put(&mut passed, "x-tollgate-upstream-id", &id);
     }
-    Answered::Whole { status, headers: passed, body: join(pieces) }
+    let (caller, from) = (way.request().endpoint, attempt::endpoint(way.request(), candidate));
+    if caller == from {
+        return Answered::Whole { status, headers: passed, body: join(pieces) };
+    }
+    passed.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    match translate_error(caller, from, status.as_u16(), &join(pieces), &way.incoming.id.to_string()) {
+        Some(body) => Answered::Whole { status, headers: passed, body },
+        None => Answered::Fault(Fault::upstream(status, "upstream_error", format!("the provider {provider} refused the request"))),
+    }
 }
 
 fn answer_headers(headers: &mut HeaderMap, reached: &Reached) {
@@ -579,6 +647,9 @@ pub(crate) fn own_headers(way: &Way, plan: Option<&Plan>, headers: &mut HeaderMa
     put(headers, "x-tollgate-policy", &events::Position::new(way.incoming.policy.view.position).to_string());
     if let Some((_, tokens)) = plan.and_then(|plan| plan.output_limit) {
         headers.insert("x-tollgate-max-output-tokens", HeaderValue::from(tokens));
+    }
+    if !way.lost.is_empty() {
+        put(headers, "x-tollgate-lost", &way.lost.join(","));
     }
     rate_headers(way, headers);
 }

@@ -39,7 +39,7 @@ fn principal(world: &World, secret: &str) -> Arc<Principal> {
 
 /// Candidates as `provider/model`.
 fn resolved(world: &World, secret: &str, name: &str, speaks: Dialect) -> Result<Vec<String>, ModelRefusal> {
-    let resolved = world.view.resolve(&principal(world, secret), name, speaks)?;
+    let resolved = world.view.resolve(&principal(world, secret), name, |dialect| dialect == speaks)?;
     Ok(resolved.candidates.iter().map(|candidate| format!("{}/{}", candidate.provider.name, candidate.model)).collect())
 }
 
@@ -122,7 +122,7 @@ fn nothing_of_another_tenant_is_there() {
 fn prices_and_bounds_come_from_the_nearest_that_knows() {
     let world = world();
     let who = principal(&world, "secret-all");
-    let candidates = |name: &str| world.view.resolve(&who, name, Dialect::OpenAi).unwrap().candidates;
+    let candidates = |name: &str| world.view.resolve(&who, name, |dialect| dialect == Dialect::OpenAi).unwrap().candidates;
     let input = |candidate: &Candidate| candidate.price.as_ref().map(|price| price.input);
     let fast = candidates("fast");
     assert_eq!((input(&fast[0]), input(&fast[1])), (Some(Money(150_000)), Some(Money(1_000_000))), "the catalogue's, and the target's");
@@ -164,7 +164,7 @@ fn a_principal_is_bound_by_every_level() {
     assert_eq!(path("fast", "openai", &["b=1", "a=2"]), all, "fast is openai/gpt-4o-mini");
     assert_eq!(path("fast", "openai", &["a=3"]).len(), 5);
     assert_eq!(path("openai/gpt-4o", "openai", &["a=1"]), [of_user, always[0].clone(), of_provider, always[1].clone(), always[2].clone()]);
-    let fast = world.view.resolve(&who, "fast", Dialect::OpenAi).unwrap().candidates;
+    let fast = world.view.resolve(&who, "fast", |dialect| dialect == Dialect::OpenAi).unwrap().candidates;
     let exact = |at: usize| world.view.path_of(&who, "fast", &fast[at], &["a=1".to_owned()]).len();
     assert_eq!((exact(0), exact(1)), (6, 4));
     assert!(world.view.path(&who, "fast", "openai", &["a=1".to_owned()]).len() <= limits::PATH_MAX);

@@ -83,6 +83,8 @@ pub const CLAIM_KEPT: Duration = Duration::from_secs(24 * 3600);
 pub const CLAIMS_MAX: usize = 10_000;
 /// A node silent for this long is lost; longer than the longest call.
 pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
+/// Bodies up to this size, in bytes, are translated where they are; larger ones off the runtime.
+pub const TRANSLATE_INLINE_BYTES_MAX: usize = 64 << 10;
 /// With no quorum for this long nothing new is admitted.
 pub const ADMIT_WAIT: Duration = Duration::from_secs(3);
 /// An end waits this long for its record.

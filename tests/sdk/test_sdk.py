@@ -141,7 +141,7 @@ def test_refusals_in_openais_dialect(node, sim):
     near = refused(sim, ask(APP, model="fsat"), openai.NotFoundError)
     assert near.code == "model_not_found" and "fast" in near.message
     assert refused(sim, ask("sk-narrow-000001", model="fast"), openai.PermissionDeniedError).code == "model_not_allowed"
-    assert "anthropic" in refused(sim, ask(APP, model="claude"), openai.NotFoundError).message
+    assert "anthropic" in refused(sim, ask(APP, model="claude", logprobs=True), openai.BadRequestError).message
 
 
 def test_refusals_in_anthropics_dialect(node, sim):

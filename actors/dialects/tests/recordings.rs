@@ -1,43 +1,14 @@
 //! Recorded traffic of real providers, where it lies beside the repository: every request is read, every usage is the provider's, every
 //! stream passes byte for byte however it is cut.
 
-use std::path::PathBuf;
-use std::process::Command;
-use std::sync::LazyLock;
+#[path = "support/rows.rs"]
+mod rows;
 
 use bytes::Bytes;
 use dialects::{Edits, Endpoint, Piece, Request, Stream, edit, input_bound_by_bytes, input_tokens, read_answer, read_request, vocabulary};
 use events::usage::Usage;
+use rows::{ROWS, endpoint};
 use serde_json::{Value, json};
-
-static ROWS: LazyLock<Vec<Value>> = LazyLock::new(load);
-
-fn load() -> Vec<Value> {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared/recordings/dev.jsonl.xz");
-    if !path.exists() {
-        println!("skipped: ../shared/recordings/dev.jsonl.xz not present");
-        return Vec::new();
-    }
-    let script = "import lzma,sys; sys.stdout.buffer.write(lzma.open(sys.argv[1]).read())";
-    let unpacked = Command::new("xz").arg("-dc").arg(&path).output().ok().filter(|output| output.status.success());
-    let output = unpacked.unwrap_or_else(|| Command::new("python3").args(["-c", script]).arg(&path).output().expect("xz or python3"));
-    let rows: Vec<Value> =
-        String::from_utf8(output.stdout).expect("UTF-8").lines().map(|line| serde_json::from_str(line).expect("a row")).collect();
-    assert!(rows.len() > 1_000, "only {} rows", rows.len());
-    rows
-}
-
-fn endpoint(row: &Value) -> Option<Endpoint> {
-    match row["dialect"].as_str()? {
-        "openai-chat" => Some(Endpoint::ChatCompletions),
-        "openai-completions" => Some(Endpoint::Completions),
-        "openai-responses" => Some(Endpoint::Responses),
-        "embeddings-openai" => Some(Endpoint::Embeddings),
-        "anthropic-messages" => Some(Endpoint::Messages),
-        "tokens-anthropic" => Some(Endpoint::CountTokens),
-        _ => None,
-    }
-}
 
 /// Rows of ours with what `pick` takes out of them.
 fn each<'a, T>(pick: impl Fn(&'a Value) -> Option<T>) -> Vec<(Endpoint, &'a Value, T)> {

@@ -66,7 +66,7 @@ impl View {
     /// # Errors
     /// See [`ModelRefusal`]. A name that the key may not use is told apart from one that there is not, for keys belong to people who
     /// know each other; what belongs to another tenant is not there.
-    pub fn resolve(&self, principal: &Principal, model: &str, speaks: Dialect) -> Result<Resolved, ModelRefusal> {
+    pub fn resolve(&self, principal: &Principal, model: &str, speaks: impl Fn(Dialect) -> bool) -> Result<Resolved, ModelRefusal> {
         let mut targets = self.targets(principal, model);
         if targets.is_empty() {
             let listed = self.models(principal);
@@ -74,7 +74,7 @@ impl View {
         }
         targets.retain(|target| may_use(principal, model, target));
         let Some(other) = targets.first().map(|target| target.provider.dialect) else { return Err(ModelRefusal::NotAllowed) };
-        targets.retain(|target| target.provider.dialect == speaks);
+        targets.retain(|target| speaks(target.provider.dialect));
         if targets.is_empty() {
             return Err(ModelRefusal::OtherDialect { model: model.to_owned(), speaks: other });
         }

@@ -11,7 +11,11 @@ use actors::{
 use axum::extract::State;
 use bytes::{Bytes, BytesMut};
 use cluster_config::Principal;
-use dialects::{Dialect, Endpoint, ErrorKind, Request as Read, read_request};
+use dialects::{
+    Dialect, Endpoint, ErrorKind, Request as Read,
+    exchange::loss::{LossRules, NoRule},
+    read_request,
+};
 use events::{CallId, limits};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use http_body::Body as _;
@@ -74,6 +78,7 @@ async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) ->
     let place = app.places.clone().try_acquire_owned().map_err(|_| Fault::gateway_busy("this node carries as many calls as it can"))?;
     let tags = tags(&parts.headers)?;
     let timeout = timeout(&parts.headers)?;
+    let losses = losses(&parts.headers)?;
     let body = read_body(&parts.headers, body).await?;
     let request = read_request(endpoint, &body).map_err(|invalid| Fault::invalid(&invalid))?;
     check(&request)?;
@@ -86,6 +91,7 @@ async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) ->
         headers: parts.headers,
         tags: Arc::new(tags),
         timeout,
+        losses,
         started,
         span,
         place: Arc::new(place),
@@ -200,6 +206,13 @@ fn tags(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
             .is_some_and(|(key, value)| !key.is_empty() && key.len() <= limits::TAG_BYTES_MAX && value.len() <= limits::TAG_BYTES_MAX)
     };
     if tags.len() > limits::TAGS_MAX || !tags.iter().all(fits) { Err(bad()) } else { Ok(tags) }
+}
+
+/// `x-tollgate-loss`.
+fn losses(headers: &HeaderMap) -> Result<LossRules, Fault> {
+    let Some(value) = headers.get("x-tollgate-loss") else { return Ok(LossRules::default()) };
+    let text = value.to_str().map_err(|_| bad_request("invalid_header", "x-tollgate-loss takes visible characters"))?;
+    text.parse().map_err(|wrong: NoRule| bad_request("invalid_header", &format!("x-tollgate-loss: {wrong}")))
 }
 
 /// `x-request-timeout`, in seconds.

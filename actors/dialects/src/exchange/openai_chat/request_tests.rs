@@ -1,0 +1,112 @@
+use super::*;
+
+fn across(turns: Vec<Turn>, tools: bool) -> (Value, Losses) {
+    let tool = Tool::Function { name: "f".into(), description: None, schema: None, strict: None, cache: None, rest: Fields::new() };
+    let exchange = Exchange {
+        from: Dialect::Anthropic,
+        turns,
+        tools: if tools { vec![tool] } else { Vec::new() },
+        tool_choice: Some(ToolChoice::Required),
+        ..decode_request(json!({"model": "m", "messages": []})).expect("a request")
+    };
+    let mut losses = Losses::default();
+    let target = Target { model: "t".into(), ..Target::default() };
+    (encode_request(&exchange, &target, &mut losses).body, losses)
+}
+
+fn turn_of(role: Role, blocks: Vec<Block>) -> Turn {
+    Turn { role, blocks: blocks.into_iter().map(Node::from).collect(), form: Form::List, rest: Fields::new() }
+}
+
+fn same(body: Value) {
+    let exchange = decode_request(body.clone()).expect("a request");
+    let target = Target { model: exchange.model.clone(), ..Target::default() };
+    let mut losses = Losses::default();
+    assert_eq!(encode_request(&exchange, &target, &mut losses).body, body);
+    assert!(losses.is_empty(), "{losses:?}");
+}
+
+#[test]
+fn a_request_comes_back_as_it_was() {
+    same(json!({"model": "m", "messages": [
+        {"role": "system", "content": "s", "name": "n"},
+        {"role": "developer", "content": [{"type": "text", "text": "d", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "user", "content": [
+            {"type": "text", "text": "u"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA", "detail": "low"}},
+            {"type": "image_url", "image_url": {"url": "https://x/y", "odd": 1}}, {"type": "input_audio", "input_audio": {"data": "AA", "format": "wav"}},
+            {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA", "filename": "a.pdf"}}, {"type": "file", "file": {"file_id": "f"}},
+            {"type": "strange", "x": [1]}]},
+        {"role": "assistant", "content": null, "tool_calls": [
+            {"id": "a", "type": "function", "function": {"name": "f", "arguments": "{\"x\": 1.0}"}},
+            {"type": "function", "function": {"name": "f", "arguments": {"x": 1}, "odd": true}}, {"id": "c", "type": "custom", "custom": {"name": "g"}}]},
+        {"role": "tool", "tool_call_id": "a", "content": "r"}, {"role": "tool", "tool_call_id": "b", "content": [{"type": "text", "text": "r"}]},
+        {"role": "assistant", "content": "t", "reasoning_content": "hm", "refusal": null},
+        {"role": "assistant", "content": "t", "thinking_blocks": [{"type": "thinking", "thinking": "hm", "signature": "s"}, {"type": "redacted_thinking", "data": "d"}]},
+        {"role": "assistant", "content": "", "refusal": "no"}, {"role": "function", "name": "f", "content": "x"}, {"role": "user"}],
+        "tools": [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}, "strict": true, "odd": 1}}, {"type": "web_search"}],
+        "tool_choice": {"type": "function", "function": {"name": "f"}}, "parallel_tool_calls": false, "temperature": 0.5, "stop": "x", "n": 2,
+        "max_tokens": 7, "response_format": {"type": "json_schema", "json_schema": {"name": "s", "schema": {}, "strict": true, "description": "d"}},
+        "stream": true, "stream_options": {"include_usage": true}, "reasoning_effort": "low", "seed": -1, "logit_bias": {"1": 2}, "user": null}));
+    same(
+        json!({"model": "m", "messages": [], "stop": ["x", "y"], "max_completion_tokens": 7, "max_tokens": 9, "response_format": {"type": "text"}}),
+    );
+    same(
+        json!({"model": "m", "messages": [{"role": "user", "content": 7}], "tools": [], "tool_choice": "required", "response_format": {"type": "json_object"}}),
+    );
+}
+
+#[test]
+fn what_is_no_list_of_messages_is_the_callers_mistake() {
+    for wrong in [json!({"model": "m"}), json!({"messages": {}}), json!({"messages": [7]}), json!([])] {
+        assert!(decode_request(wrong.clone()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn each_result_is_a_message_and_what_else_the_user_says_follows() {
+    let result = |id: &str, text: &str, is_error| Block::ToolResult {
+        id: id.into(),
+        blocks: vec![Block::Text(text.into()).into()],
+        form: Form::Text,
+        is_error,
+    };
+    let image = Block::Image { source: Source::Base64 { media_type: "image/png".into(), data: "AA".into() }, detail: None };
+    let with_image = Block::ToolResult { id: "c".into(), blocks: vec![image.clone().into()], form: Form::List, is_error: None };
+    let blocks = vec![result("a", "x", None), result("b:1", "y", Some(true)), with_image, Block::Text("and".into())];
+    let (body, losses) = across(vec![turn_of(Role::User, blocks)], true);
+    let messages = body["messages"].as_array().expect("a list");
+    assert_eq!(messages[0], json!({"role": "tool", "tool_call_id": "a", "content": "x"}));
+    assert_eq!(messages[1], json!({"role": "tool", "tool_call_id": tool_id("b:1"), "content": "Error: y"}));
+    assert_eq!(messages[2], json!({"role": "tool", "tool_call_id": "c", "content": ""}));
+    let said = json!([{"type": "image_url", "image_url": {"url": "data:image/png;base64,AA"}}, {"type": "text", "text": "and"}]);
+    assert_eq!(messages[3], json!({"role": "user", "content": said}));
+    assert!(losses.is_empty(), "{losses:?}");
+}
+
+#[test]
+fn thinking_is_of_use_to_its_own_provider_only() {
+    let thinking = Block::Thinking { text: "hm".into(), signature: Some("s".into()) };
+    let (body, losses) = across(vec![turn_of(Role::Assistant, vec![thinking, Block::Text("a".into()), Block::Text(String::new())])], false);
+    assert_eq!(body["messages"], json!([{"role": "assistant", "content": "a"}]));
+    assert!(losses.iter().any(|loss| loss.kind == LossKind::Thinking));
+    assert!(body.get("tool_choice").is_none(), "nothing is chosen where there are no tools");
+}
+
+#[test]
+fn what_cannot_be_said_is_a_loss_of_its_kind() {
+    let document = |source| Block::Document { source, title: None };
+    let url = document(Source::Url("https://x/y.pdf".into()));
+    let (body, losses) =
+        across(vec![turn_of(Role::User, vec![url, document(Source::Text("text".into())), Block::Opaque(json!({"type": "x"}))])], false);
+    assert_eq!(body["messages"], json!([{"role": "user", "content": [{"type": "text", "text": "text"}]}]));
+    let kinds: Vec<LossKind> = losses.iter().map(|loss| loss.kind).collect();
+    assert_eq!(kinds, [LossKind::Document, LossKind::Content]);
+}
+
+#[test]
+fn budgets_become_efforts_and_back_the_same() {
+    let words = [(2_048, "low"), (8_192, "medium"), (16_384, "high"), (60_000, "high")];
+    words.iter().for_each(|(tokens, word)| assert_eq!(effort(&Reasoning::Budget(*tokens)).as_deref(), Some(*word)));
+    assert_eq!(effort(&Reasoning::Off), None);
+    assert_eq!(effort(&Reasoning::Adaptive(Some("max".into()))).as_deref(), Some("high"));
+}

@@ -1,0 +1,85 @@
+//! The bodies of a call for candidates that speak another dialect, and what they lose there. Pure.
+
+use crate::fault::{Fault, Side};
+use cluster_config::Candidate;
+use dialects::{
+    Dialect, ErrorKind, Invalid, Request, Translated,
+    exchange::{
+        Target,
+        loss::{Loss, LossRules},
+    },
+    output_limit_name, translate_request,
+};
+use events::{ProviderId, limits};
+use http::StatusCode;
+use std::sync::Arc;
+
+/// One body for each candidate that needs one, or the loss by which it is refused.
+#[derive(Default)]
+pub struct Translations {
+    made: Vec<(ProviderId, String, Result<Arc<Translated>, Loss>)>,
+}
+
+/// Whether a candidate is asked in the words of the request.
+pub fn is_own(request: &Request, candidate: &Candidate) -> bool {
+    candidate.provider.dialect == request.endpoint.dialect()
+}
+
+impl Translations {
+    /// Translates for all candidates.
+    ///
+    /// # Errors
+    /// The body is not what its endpoint takes.
+    pub fn make(request: &Request, body: &[u8], candidates: &[Candidate], rules: &LossRules) -> Result<Translations, Invalid> {
+        let mut made = Vec::new();
+        for candidate in candidates.iter().filter(|candidate| !is_own(request, candidate)) {
+            let Some(endpoint) = request.endpoint.at(candidate.provider.dialect) else { continue };
+            let translated = translate_request(request.endpoint, body, endpoint, &target(candidate))?;
+            let refused = translated.losses.refused(rules).cloned();
+            made.push((candidate.provider.id, candidate.model.clone(), refused.map_or_else(|| Ok(Arc::new(translated)), Err)));
+        }
+        Ok(Translations { made })
+    }
+
+    fn find(&self, candidate: &Candidate) -> Option<&Result<Arc<Translated>, Loss>> {
+        let found = self.made.iter().find(|(provider, model, _)| *provider == candidate.provider.id && *model == candidate.model);
+        found.map(|(_, _, translated)| translated)
+    }
+
+    pub fn get(&self, candidate: &Candidate) -> Option<&Arc<Translated>> {
+        self.find(candidate)?.as_ref().ok()
+    }
+
+    /// Why a candidate cannot be asked.
+    pub fn refused(&self, candidate: &Candidate) -> Option<&Loss> {
+        self.find(candidate)?.as_ref().err()
+    }
+
+    /// The largest body, in bytes: what bounds the input (LEDGER §6).
+    pub fn bytes_max(&self) -> usize {
+        self.made.iter().filter_map(|(.., translated)| translated.as_ref().ok()).map(|translated| translated.bytes).max().unwrap_or(0)
+    }
+}
+
+fn target(candidate: &Candidate) -> Target {
+    let dialect = candidate.provider.dialect;
+    let endpoint = if dialect == Dialect::OpenAi { dialects::Endpoint::ChatCompletions } else { dialects::Endpoint::Messages };
+    Target {
+        model: candidate.model.clone(),
+        output_limit: candidate.bounds.max_output_tokens.unwrap_or(limits::OUTPUT_TOKENS_UNKNOWN),
+        native_schema: false,
+        effort: false,
+        old_limit: output_limit_name(endpoint, &candidate.model) == "max_tokens",
+    }
+}
+
+/// No candidate can be told all that the request says.
+pub fn refusal(loss: &Loss, candidate: &Candidate) -> Fault {
+    let (path, kind) = (&loss.path, loss.kind.as_str());
+    let message = format!(
+        "`{path}` cannot be said to the provider {}, which speaks {}; leave it out, or allow its loss by the header `x-tollgate-loss: {kind}=warn`",
+        candidate.provider.name,
+        candidate.provider.dialect.as_str(),
+    );
+    Fault::new(StatusCode::BAD_REQUEST, ErrorKind::InvalidRequest, "lost_in_translation", Side::Policy, message).about(path.clone())
+}
