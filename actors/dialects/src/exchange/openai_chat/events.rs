@@ -20,9 +20,18 @@ const CALLS_MAX: usize = 1_024;
 /// Reads the frames of a stream.
 #[derive(Default)]
 pub struct Decoder {
-    started: Option<(Option<String>, Option<String>, Option<String>, Fields)>,
+    started: Started,
     choices: BTreeMap<u32, ChoiceState>,
     ended: bool,
+}
+
+/// What was said of the answer so far.
+#[derive(Default)]
+struct Started {
+    id: Option<String>,
+    model: Option<String>,
+    tier: Option<String>,
+    rest: Fields,
 }
 
 /// What is known of one choice.
@@ -126,8 +135,8 @@ impl Decoder {
         let id = take_text(&mut chunk, "id").filter(|id| !id.is_empty());
         let model = take_text(&mut chunk, "model").filter(|model| !model.is_empty());
         let tier = take_text(&mut chunk, "service_tier");
-        let (known_id, known_model, known_tier, known) = self.started.get_or_insert_default();
-        let first = known_id.is_none() && known_model.is_none() && known.is_empty();
+        let known = &mut self.started;
+        let first = known.id.is_none() && known.model.is_none() && known.rest.is_empty();
         let new = |known: &mut Option<String>, said: Option<String>| {
             let new = said.filter(|_| known.is_none());
             if new.is_some() {
@@ -135,9 +144,10 @@ impl Decoder {
             }
             new
         };
-        let (id, model, service_tier) = (new(known_id, id), new(known_model, model), new(known_tier, tier));
-        chunk.retain(|name, value| known.get(name) != Some(value));
-        known.extend(chunk.clone());
+        let (id, model) = (new(&mut known.id, id), new(&mut known.model, model));
+        let service_tier = new(&mut known.tier, tier);
+        chunk.retain(|name, value| known.rest.get(name) != Some(value));
+        known.rest.extend(chunk.clone());
         if first || id.is_some() || model.is_some() || service_tier.is_some() || !chunk.is_empty() {
             out.push(Event::Start { id, model, service_tier, rest: chunk });
         }
@@ -148,9 +158,8 @@ impl Decoder {
         let Some(index) = u32::try_from(index).ok().filter(|_| index < CHOICES_MAX) else { return };
         let state = self.choices.entry(index).or_default();
         let message = take(&mut fields, "message");
-        match take(&mut fields, "delta").or(message) {
-            Some(Value::Object(delta)) => state.delta(index, delta, out),
-            _ => {}
+        if let Some(Value::Object(delta)) = take(&mut fields, "delta").or(message) {
+            state.delta(index, delta, out);
         }
         let word = take_text(&mut fields, "finish_reason").filter(|word| !word.is_empty());
         fields.retain(|_, value| !value.is_null());
