@@ -7,7 +7,10 @@ use crate::{
 };
 use bytes::Bytes;
 use cluster_config::{Candidate, ProviderView};
-use dialects::{Dialect, Edits, Endpoint, Request, Translated, edit, output_limit_name};
+use dialects::{
+    Dialect, Edits, Endpoint, Request, Translated, edit, output_limit_name,
+    providers::{Auth, Quirks},
+};
 use events::CallId;
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -44,14 +47,16 @@ pub struct Outgoing<'a> {
 /// The request for the wire; what we do not own stays to the byte.
 pub fn request(out: &Outgoing<'_>) -> WireRequest {
     let provider = &out.candidate.provider;
-    let include_usage = out.request.stream && matches!(out.request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
+    let usage_option = quirks(provider).is_none_or(|quirks| quirks.usage_option);
+    let include_usage =
+        usage_option && out.request.stream && matches!(out.request.endpoint, Endpoint::ChatCompletions | Endpoint::Completions);
     let edits = Edits { model: Some(&out.candidate.model), output_limit: out.output_limit, include_usage };
     let endpoint = endpoint(out.request, out.candidate);
     let body = match out.translated {
         None => edit(out.request, out.body, &edits),
         Some(translated) => {
             let limit = out.output_limit.filter(|_| out.request.output_limit.is_none());
-            vec![translated.body(limit.map(|(_, tokens)| (output_limit_name(endpoint, &out.candidate.model), tokens)))]
+            vec![translated.body(limit.map(|(_, tokens)| (limit_name(out, endpoint), tokens)), usage_option)]
         }
     };
     WireRequest { upstream: address(provider), path: path(provider, endpoint), headers: headers(out), body, deadlines: deadlines(provider) }
@@ -60,6 +65,15 @@ pub fn request(out: &Outgoing<'_>) -> WireRequest {
 /// The endpoint that a candidate is asked at.
 pub fn endpoint(request: &Request, candidate: &Candidate) -> Endpoint {
     request.endpoint.at(candidate.provider.dialect).unwrap_or(request.endpoint)
+}
+
+fn quirks(provider: &ProviderView) -> Option<&'static Quirks> {
+    provider.known.map(|known| &known.quirks)
+}
+
+fn limit_name(out: &Outgoing<'_>, endpoint: Endpoint) -> &'static str {
+    let old = quirks(&out.candidate.provider).is_some_and(|quirks| quirks.old_limit);
+    if old { "max_tokens" } else { output_limit_name(endpoint, &out.candidate.model) }
 }
 
 fn address(provider: &ProviderView) -> Arc<UpstreamAddress> {
@@ -113,7 +127,8 @@ fn headers(out: &Outgoing<'_>) -> HeaderMap {
         headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
     }
     if let Some(secret) = out.policy.secrets.get(&provider.id) {
-        authenticate(&mut headers, provider.dialect, secret.reveal());
+        let auth = provider.known.map(|known| known.auth).unwrap_or_default();
+        authenticate(&mut headers, provider.dialect, auth, secret.reveal());
     }
     for (name, value) in &provider.settings.headers {
         let value = value.replace("{call_id}", &out.call.to_string());
@@ -124,8 +139,9 @@ fn headers(out: &Outgoing<'_>) -> HeaderMap {
     headers
 }
 
-fn authenticate(headers: &mut HeaderMap, dialect: Dialect, secret: &str) {
+fn authenticate(headers: &mut HeaderMap, dialect: Dialect, auth: Auth, secret: &str) {
     let (name, value) = match dialect {
+        _ if auth == Auth::ApiKey => (HeaderName::from_static("api-key"), HeaderValue::try_from(secret)),
         Dialect::OpenAi => (AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}"))),
         Dialect::Anthropic => (HeaderName::from_static("x-api-key"), HeaderValue::try_from(secret)),
     };

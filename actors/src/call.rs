@@ -16,7 +16,7 @@ use crate::{
     router,
     scribe::{self, Answer, Submission},
     trace::Span,
-    translation::Translations,
+    translation::{self, Translations},
     upstream::{self, Busy},
 };
 use bytes::Bytes;
@@ -173,6 +173,9 @@ impl Way {
             Ok(admitted) => admitted,
             Err(fault) => return self.say(&fault),
         };
+        if plan.candidates.first().is_some_and(|first| translation::is_counted_here(self.request(), first)) {
+            return self.count_here(&ask, &plan).await;
+        }
         if self.caller_left() {
             // nothing was sent, and nobody waits
             self.append_record(Event::Released { key: ask.principal.key, reason: Unsent::CallerGone }).await;
@@ -277,6 +280,19 @@ impl Way {
                 .try_fold(0u64, |most, count| Some(most.max(count?)))
         });
         counted.await.ok().flatten()
+    }
+
+    /// Counts the tokens of a request for a provider that has no endpoint for that: exactly where the vocabulary is public, else by estimate.
+    async fn count_here(&mut self, ask: &Ask, plan: &Plan) {
+        let exact = self.count(plan).await;
+        let tokens = exact.unwrap_or_else(|| tokens::estimate(self.incoming.body.len() as u64));
+        if !self.record(ask, plan, Outcome::Ok, None).await {
+            return self.say(&Fault::record_pending(&self.incoming.id.to_string()));
+        }
+        let mut headers = HeaderMap::with_capacity(8);
+        put(&mut headers, "content-type", "application/json");
+        let body = Bytes::from(format!("{{\"input_tokens\":{tokens}}}"));
+        self.send(plan, StatusCode::OK, headers, ReplyBody::Whole(body));
     }
 
     async fn admit(&self, ask: &Ask, plan: &Plan) -> Result<Answer, Fault> {

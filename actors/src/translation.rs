@@ -3,12 +3,14 @@
 use crate::fault::{Fault, Side};
 use cluster_config::Candidate;
 use dialects::{
-    Dialect, ErrorKind, Invalid, Request, Translated,
+    Dialect, Endpoint, ErrorKind, Invalid, Request, Translated,
     exchange::{
         Target,
         loss::{Loss, LossRules},
     },
-    output_limit_name, translate_request,
+    output_limit_name,
+    providers::Schema,
+    translate_request,
 };
 use events::{ProviderId, limits};
 use http::StatusCode;
@@ -22,7 +24,12 @@ pub struct Translations {
 
 /// Whether a candidate is asked in the words of the request.
 pub fn is_own(request: &Request, candidate: &Candidate) -> bool {
-    candidate.provider.dialect == request.endpoint.dialect()
+    candidate.provider.dialect == request.endpoint.dialect() || request.endpoint == Endpoint::CountTokens
+}
+
+/// Whether tokens are counted here, for the provider has no such endpoint.
+pub fn is_counted_here(request: &Request, candidate: &Candidate) -> bool {
+    request.endpoint == Endpoint::CountTokens && candidate.provider.dialect != Dialect::Anthropic
 }
 
 impl Translations {
@@ -63,13 +70,18 @@ impl Translations {
 
 fn target(candidate: &Candidate) -> Target {
     let dialect = candidate.provider.dialect;
-    let endpoint = if dialect == Dialect::OpenAi { dialects::Endpoint::ChatCompletions } else { dialects::Endpoint::Messages };
+    let endpoint = if dialect == Dialect::OpenAi { Endpoint::ChatCompletions } else { Endpoint::Messages };
+    let quirks = candidate.provider.known.map(|known| known.quirks.clone()).unwrap_or_default();
     Target {
         model: candidate.model.clone(),
         output_limit: candidate.bounds.max_output_tokens.unwrap_or(limits::OUTPUT_TOKENS_UNKNOWN),
-        native_schema: false,
+        native_schema: quirks.schema == Schema::Native,
         effort: false,
-        old_limit: output_limit_name(endpoint, &candidate.model) == "max_tokens",
+        old_limit: quirks.old_limit || output_limit_name(endpoint, &candidate.model) == "max_tokens",
+        no_schema: quirks.schema == Schema::None,
+        tool_id_bytes: quirks.tool_id_bytes,
+        required_word: quirks.required_word,
+        fields: quirks.fields,
     }
 }
 

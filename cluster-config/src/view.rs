@@ -7,7 +7,7 @@ mod resolve;
 pub use resolve::{Candidate, Listing, ModelRefusal, Resolved};
 
 use crate::pattern;
-use dialects::Dialect;
+use dialects::{Dialect, providers::Known};
 use events::{
     BudgetId, Event, KeyId, ModelId, Owner, ProviderId, Rates, State, TenantId, budget, catalogue,
     envelope::Recorded,
@@ -101,6 +101,8 @@ pub struct ProviderView {
     pub secret: Option<[u8; 32]>,
     /// Of `settings`, to be shared.
     pub price: Option<Arc<Price>>,
+    /// What is known of the provider at that address.
+    pub known: Option<&'static Known>,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -256,3 +256,12 @@ def test_thinking_is_shown_and_its_tokens_are_counted(gpt, claude):
 def test_a_limit_that_the_caller_names_holds(gpt):
     answer = gpt.chat.completions.create(model="claude-long", messages=HELLO, max_completion_tokens=5)
     assert answer.choices[0].finish_reason == "length" and answer.usage.completion_tokens == 5
+
+
+def test_tokens_are_counted_for_models_of_either_side(claude, node, sim):
+    sim.clear()
+    counted = claude.messages.count_tokens(model="gpt", messages=[{"role": "user", "content": "hello world " * 50}])
+    assert 100 <= counted.input_tokens <= 400 and sim.stats()["calls"] == {}
+    assert claude.messages.count_tokens(model="claude", messages=HELLO).input_tokens > 0
+    record = list(node.records().values())[-2][1]
+    assert record["outcome"] == "ok" and record["cost"] in ("0", "0.00") and record["tokens"] == 0

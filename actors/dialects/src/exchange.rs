@@ -14,6 +14,7 @@ use crate::{Dialect, answer::StreamFault};
 use events::usage::Usage;
 use loss::{Loss, LossKind, Losses};
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 
 /// Members of a JSON object.
 pub type Fields = Map<String, Value>;
@@ -298,6 +299,14 @@ pub struct Target {
     pub effort: bool,
     /// The output limit is called `max_tokens` (OpenAI's dialect).
     pub old_limit: bool,
+    /// It takes no JSON schema for its text though its dialect has one.
+    pub no_schema: bool,
+    /// Ids of tool uses have exactly so many letters and digits.
+    pub tool_id_bytes: Option<usize>,
+    /// Its word for a tool choice of `required`.
+    pub required_word: Option<String>,
+    /// Fields by another name.
+    pub fields: BTreeMap<String, String>,
 }
 
 /// A request in the target's dialect.
@@ -322,6 +331,21 @@ pub fn tool_id(id: &str) -> String {
     let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let kept: String = id.bytes().filter(|byte| fits(*byte)).take(BYTES_MAX - 17).map(char::from).collect();
     format!("{kept}_{hash:016x}")
+}
+
+/// An id of exactly so many letters and digits, for providers that take no other: the same for the same id.
+pub(crate) fn short_id(id: &str, bytes: usize) -> String {
+    if id.len() == bytes && id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return id.to_owned();
+    }
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let digits = (0..bytes).map(|_| {
+        let digit = DIGITS[(hash % 36) as usize];
+        hash = (hash / 36).rotate_left(7) ^ hash;
+        char::from(digit)
+    });
+    digits.collect()
 }
 
 /// Takes a member out.
@@ -396,5 +420,8 @@ mod tests {
             assert_eq!(tool_id(&id), id);
         }
         assert_ne!(tool_id("call.1"), tool_id("call:1"));
+        assert_eq!(short_id("abcDEF123", 9), "abcDEF123");
+        let short: std::collections::BTreeSet<String> = (0..10_000).map(|number| short_id(&format!("call_{number}"), 9)).collect();
+        assert!(short.len() == 10_000 && short.iter().all(|id| id.len() == 9 && short_id(id, 9) == *id));
     }
 }

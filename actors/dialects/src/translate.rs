@@ -23,6 +23,8 @@ impl Endpoint {
             _ if self.dialect() == dialect => Some(self),
             (Endpoint::ChatCompletions, Dialect::Anthropic) => Some(Endpoint::Messages),
             (Endpoint::Messages, Dialect::OpenAi) => Some(Endpoint::ChatCompletions),
+            // there is nobody to ask: it is counted here
+            (Endpoint::CountTokens, Dialect::OpenAi) => Some(Endpoint::CountTokens),
             _ => None,
         }
     }
@@ -64,8 +66,9 @@ fn decode_request(from: Endpoint, body: Value) -> Result<Exchange, Invalid> {
 }
 
 impl Translated {
-    /// The body as it goes out. `limit`: name and tokens of an output limit that is set for the caller. Usage is always asked for.
-    pub fn body(&self, limit: Option<(&str, u64)>) -> Bytes {
+    /// The body as it goes out. `limit`: name and tokens of an output limit that is set for the caller. Usage is asked for wherever the
+    /// provider takes that option.
+    pub fn body(&self, limit: Option<(&str, u64)>, usage_option: bool) -> Bytes {
         let mut body = self.body.clone();
         if let Value::Object(fields) = &mut body {
             if let Some((name, tokens)) = limit {
@@ -73,7 +76,7 @@ impl Translated {
                 think_less(fields, tokens);
             }
             let streams = fields.get("stream") == Some(&Value::Bool(true));
-            if streams && self.endpoint == Endpoint::ChatCompletions {
+            if streams && usage_option && self.endpoint == Endpoint::ChatCompletions {
                 fields.insert("stream_options".to_owned(), serde_json::json!({"include_usage": true}));
             }
         }

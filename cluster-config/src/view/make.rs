@@ -124,7 +124,8 @@ impl View {
         let settings = provider.settings.clone();
         let (name, price) = (settings.name.clone(), shared(settings.price.as_ref()));
         self.provider_names.insert_mut(name.clone(), id);
-        self.providers.insert_mut(id, Arc::new(ProviderView { id, name, dialect, settings, secret: provider.secret, price }));
+        let known = dialects::providers::find(dialect, &settings.base_url);
+        self.providers.insert_mut(id, Arc::new(ProviderView { id, name, dialect, settings, secret: provider.secret, price, known }));
     }
 
     pub(super) fn model_changed(&mut self, state: &State, id: ModelId) {

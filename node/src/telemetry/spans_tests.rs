@@ -29,8 +29,15 @@ const BODY: &[u8] = br#"{"model":"fast","max_tokens":20,"messages":[{"role":"use
 impl Sample {
     fn new() -> Sample {
         let settings = Settings { base_url: "https://api.example:8443/v1".into(), ..Settings::default() };
-        let provider =
-            ProviderView { id: ProviderId(7), name: "example".into(), dialect: Dialect::OpenAi, settings, secret: None, price: None };
+        let provider = ProviderView {
+            id: ProviderId(7),
+            name: "example".into(),
+            dialect: Dialect::OpenAi,
+            settings,
+            secret: None,
+            price: None,
+            known: None,
+        };
         let attempt = Attempt {
             provider: ProviderId(7),
             model: "model-1".into(),

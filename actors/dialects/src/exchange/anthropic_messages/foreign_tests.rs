@@ -298,7 +298,7 @@ fn effort_stays_one_where_the_target_thinks_by_effort() {
 #[test]
 fn a_budget_leaves_room_for_the_answer() {
     let small = Target { output_limit: 8_192, ..target() };
-    assert_eq!(thinking(&thoughtful("high"), &small), (enabled(16_384), json!(24_576), vec![]));
+    assert_eq!(thinking(&thoughtful("high"), &small), (enabled(6_144), json!(8_192), vec![]));
     let short = |limit| Exchange { output_limit: Some(limit), ..thoughtful("high") };
     assert_eq!(thinking(&short(4_000), &target()), (enabled(3_000), json!(4_000), vec![]));
     assert_eq!(thinking(&short(1_000), &target()), (Value::Null, json!(1_000), lost(LossKind::Reasoning, "reasoning_effort")));

@@ -18,21 +18,19 @@ enum Thinking {
 
 /// Puts in the limit, thinking and sampling. `unable`: thinking would be refused here.
 pub(super) fn put_limits(body: &mut Fields, exchange: &Exchange, target: &Target, unable: bool, losses: &mut Losses) {
-    let mut limit = exchange.output_limit.unwrap_or(target.output_limit);
+    let limit = exchange.output_limit.unwrap_or(target.output_limit);
     let mut thinking = exchange.reasoning.as_ref().and_then(|reasoning| wanted(reasoning, target.effort));
     if let Some(Thinking::Budget(budget)) = &mut thinking {
         *budget = (*budget).max(BUDGET_MIN);
-        match exchange.output_limit {
-            Some(_) if *budget >= limit => *budget = limit - limit / 4,
-            None if *budget >= limit => limit = limit.saturating_add(*budget),
-            _ => {}
+        // the limit is the caller's, or the most that the model can: thinking takes no more than three quarters of it
+        if *budget >= limit {
+            *budget = limit - limit / 4;
         }
     }
     let too_short = matches!(thinking, Some(Thinking::Budget(budget)) if budget < BUDGET_MIN);
     if thinking.is_some() && (unable || too_short) {
         losses.lose(LossKind::Reasoning, "reasoning_effort");
         thinking = None;
-        limit = exchange.output_limit.unwrap_or(target.output_limit);
     }
     body.insert("max_tokens".to_owned(), limit.into());
     put_sampling(body, exchange, thinking.is_some(), losses);

@@ -4,10 +4,10 @@ use super::{FIELD, REASONING, THINKING_BLOCKS, data_url};
 use crate::{
     Dialect, Invalid,
     exchange::{
-        Block, Encoded, Exchange, Fields, Form, Node, Reasoning, Role, Sampling, Shape, Source, Target, Tool, ToolChoice, Turn, Written,
-        lose_rest,
+        Block, Encoded, Exchange, Fields, Form, Node, Reasoning, Role, SCHEMA_TOOL, Sampling, Shape, Source, Target, Tool, ToolChoice,
+        Turn, Written, lose_rest,
         loss::{LossKind, Losses},
-        put, says_nothing, take, take_if, take_text, tool_id, written,
+        put, says_nothing, short_id, take, take_if, take_text, tool_id, written,
     },
 };
 use serde_json::{Value, json};
@@ -363,7 +363,49 @@ pub fn encode_request(exchange: &Exchange, target: &Target, losses: &mut Losses)
     } else {
         lose_rest(&exchange.rest, "", losses, foreign);
     }
-    Encoded { body: Value::Object(body), schema_tool: false }
+    let schema_tool = !own && target.no_schema && force_schema(&mut body, exchange, losses);
+    if !own {
+        suit(&mut body, target);
+    }
+    Encoded { body: Value::Object(body), schema_tool }
+}
+
+/// Asks for a shape by a forced tool, where the target has nothing better.
+fn force_schema(body: &mut Fields, exchange: &Exchange, losses: &mut Losses) -> bool {
+    let Some(Shape::Schema { schema, .. }) = &exchange.shape else { return false };
+    body.remove("response_format");
+    if !exchange.tools.is_empty() {
+        losses.lose(LossKind::Schema, "output_config");
+        return false;
+    }
+    body.insert("tools".to_owned(), json!([{"type": "function", "function": {"name": SCHEMA_TOOL, "parameters": schema}}]));
+    body.insert("tool_choice".to_owned(), choice_value(&ToolChoice::Tool(SCHEMA_TOOL.to_owned())));
+    true
+}
+
+/// What a provider has in words of its own.
+fn suit(body: &mut Fields, target: &Target) {
+    for (name, own_name) in &target.fields {
+        if let Some(value) = take(body, name) {
+            body.insert(own_name.clone(), value);
+        }
+    }
+    if let (Some(word), Some(choice)) = (&target.required_word, body.get_mut("tool_choice"))
+        && *choice == "required"
+    {
+        *choice = word.clone().into();
+    }
+    let (Some(bytes), Some(Value::Array(messages))) = (target.tool_id_bytes, body.get_mut("messages")) else { return };
+    let suit = |id: Option<&mut Value>| {
+        if let Some(Value::String(id)) = id {
+            *id = short_id(id, bytes);
+        }
+    };
+    for message in messages {
+        suit(message.get_mut("tool_call_id"));
+        let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
+        calls.into_iter().flatten().for_each(|call| suit(call.get_mut("id")));
+    }
 }
 
 /// What kind of loss a field of another dialect is.

@@ -110,3 +110,43 @@ fn budgets_become_efforts_and_back_the_same() {
     assert_eq!(effort(&Reasoning::Off), None);
     assert_eq!(effort(&Reasoning::Adaptive(Some("max".into()))).as_deref(), Some("high"));
 }
+
+#[test]
+fn a_provider_is_spoken_to_in_its_own_words() {
+    let mistral = crate::providers::quirks(Dialect::OpenAi, "https://api.mistral.ai/v1");
+    let use_of = |id: &str| Block::ToolUse { id: id.into(), name: "f".into(), arguments: "{}".into() };
+    let result = |id: &str| Block::ToolResult { id: id.into(), blocks: Vec::new(), form: Form::Absent, is_error: None };
+    let tool = Tool::Function { name: "f".into(), description: None, schema: None, strict: None, cache: None, rest: Fields::new() };
+    let exchange = Exchange {
+        from: Dialect::Anthropic,
+        turns: vec![turn_of(Role::Assistant, vec![use_of("toolu_01abc")]), turn_of(Role::User, vec![result("toolu_01abc")])],
+        tools: vec![tool],
+        tool_choice: Some(ToolChoice::Required),
+        sampling: Sampling { seed: Some(7), ..Sampling::default() },
+        output_limit: Some(9),
+        ..decode_request(json!({"model": "m", "messages": []})).expect("a request")
+    };
+    let target = Target {
+        model: "mistral-small".into(),
+        old_limit: mistral.old_limit,
+        tool_id_bytes: mistral.tool_id_bytes,
+        required_word: mistral.required_word,
+        fields: mistral.fields,
+        ..Target::default()
+    };
+    let body = encode_request(&exchange, &target, &mut Losses::default()).body;
+    assert_eq!((&body["tool_choice"], &body["random_seed"], &body["max_tokens"]), (&json!("any"), &json!(7), &json!(9)));
+    let id = body["messages"][0]["tool_calls"][0]["id"].as_str().expect("an id");
+    assert!(id.len() == 9 && body["messages"][1]["tool_call_id"] == id, "{body}");
+    assert!(!mistral.usage_option);
+}
+
+#[test]
+fn a_schema_is_asked_for_by_a_tool_where_the_provider_takes_none() {
+    let shape = Shape::Schema { name: None, schema: json!({"type": "object"}), strict: None, rest: Fields::new() };
+    let exchange = Exchange { from: Dialect::Anthropic, shape: Some(shape), ..decode_request(json!({"messages": []})).expect("a request") };
+    let target = Target { no_schema: true, ..Target::default() };
+    let encoded = encode_request(&exchange, &target, &mut Losses::default());
+    assert!(encoded.schema_tool && encoded.body.get("response_format").is_none());
+    assert_eq!(encoded.body["tool_choice"]["function"]["name"], SCHEMA_TOOL);
+}
