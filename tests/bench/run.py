@@ -25,6 +25,13 @@ STAGES = {
     "paced": (["--stream", "--model", "mock-paced", "--rate", "25", "--conc", "64", "--drain", "10"], 8),
     "third": (["--drain", "5"], 5),  # an open loop at a third of what c64 came to: for latency
 }
+# Calls that are translated: each stage, and the stage of the pass-through lane that it is held against.
+ACROSS = {
+    "chat-messages": (["--conc", "64", "--model", "mock-across"], 5, "c64"),
+    "messages-chat": (["--conc", "64", "--path", "/v1/messages"], 5, "c64"),
+    "chat-messages-paced": (["--stream", "--model", "mock-across-paced", "--rate", "25", "--conc", "64", "--drain", "10"], 8, "paced"),
+    "messages-chat-paced": (["--stream", "--path", "/v1/messages", "--model", "mock-paced", "--rate", "25", "--conc", "64", "--drain", "10"], 8, "paced"),
+}
 GATEWAYS = ["bare", "buffered", "tollgate-memory", "tollgate-raft"]
 
 
@@ -41,9 +48,15 @@ def pinned(core, command, **more):
 def config(mock):
     price = {"input_per_mtok": "0.15", "output_per_mtok": "0.60"}
     budget = {"limit": "1000000 USD", "every": "month"}
+    bounds = {"price": price, "max_output_tokens": 4096, "context_tokens": 128000}
+    across = {"mock-across": "mock-claude", "mock-across-paced": "mock-claude-paced"}
     return {
-        "providers": [{"name": "mock", "dialect": "openai", "base_url": f"http://127.0.0.1:{mock}/v1", "api_key": "sk-provider"}],
-        "models": [{"name": name, "targets": [{"provider": "mock", "model": name}], "price": price, "max_output_tokens": 4096, "context_tokens": 128000} for name in MODELS],
+        "providers": [
+            {"name": "mock", "dialect": "openai", "base_url": f"http://127.0.0.1:{mock}/v1", "api_key": "sk-provider"},
+            {"name": "claude", "dialect": "anthropic", "base_url": f"http://127.0.0.1:{mock}", "api_key": "sk-provider"},
+        ],
+        "models": [{"name": name, "targets": [{"provider": "mock", "model": name}], **bounds} for name in MODELS]
+        + [{"name": name, "targets": [{"provider": "claude", "model": model}], **bounds} for name, model in across.items()],
         "tenants": [{"name": "bench", "budgets": [budget], "rpm_limit": 100000000}],
         "scopes": [{"name": "team", "kind": "team", "parent": "bench", "budgets": [budget]}],
         "keys": [{"name": "bench", "scope": "team", "secret": KEY, "rpm_limit": 100000000}],
@@ -108,7 +121,7 @@ def fdatasync_us(folder):
 
 
 def one_stage(stage, gateway, to, key, mock, scale, rate):
-    arguments, seconds = STAGES[stage]
+    arguments, seconds = STAGES[stage] if stage in STAGES else ACROSS[stage][:2]
     if stage == "third":
         arguments = [*arguments, "--rate", f"{rate:.0f}"]
     seconds = max(1, seconds * scale)
@@ -130,7 +143,7 @@ def measure(name, mock, stages, scale):
             answers(to, key)
             load(to, key, ["--conc", "32"], 2 * scale)
             rows, rate = [], 0
-            for stage in stages:
+            for stage in (stage for stage in stages if stage in STAGES or name.startswith("tollgate")):
                 row = one_stage(stage, gateway, to, key, mock, scale, rate)
                 rate = row["load"]["rps"] / 3 if stage == "c64" else rate
                 rows.append({"gateway": name, "fdatasync_us": disk, **row})
@@ -158,19 +171,27 @@ def soak(mock, calls):
 
 def table(rows, stages, gateways):
     print("\nCPU in µs a call (paced: a chunk), median; in brackets against bare / buffered\n")
-    print("| gateway | " + " | ".join(stages) + " | RSS MiB |")
-    print("|---|" + "---|" * (len(stages) + 1))
+    plain, across = [stage for stage in stages if stage in STAGES], [stage for stage in stages if stage in ACROSS]
+    print("| gateway | " + " | ".join(plain) + " | RSS MiB |")
+    print("|---|" + "---|" * (len(plain) + 1))
 
     def median(gateway, stage, what="cpu_us"):
         return statistics.median(row[what] for row in rows if row["gateway"] == gateway and row["stage"] == stage)
 
     for gateway in gateways:
         cells = []
-        for stage in stages:
+        for stage in plain:
             figure = median(gateway, stage)
-            cells.append(f"{figure:.1f} ({figure / median('bare', stage):.2f} / {figure / median('buffered', stage):.2f})")
+            ratios = " / ".join(f"{figure / median(other, stage):.2f}" for other in ("bare", "buffered") if other in gateways)
+            cells.append(f"{figure:.1f} ({ratios})")
         rss = max(row["rss_mib"] for row in rows if row["gateway"] == gateway)
         print(f"| {gateway} | " + " | ".join(cells) + f" | {rss:.0f} |")
+    if across:
+        print("\nTranslated calls: CPU in µs a call (paced: a chunk), in brackets against the pass-through lane of the same gateway\n")
+        print("| gateway | " + " | ".join(across) + " |\n|---|" + "---|" * len(across))
+        for gateway in (gateway for gateway in gateways if gateway.startswith("tollgate")):
+            cells = [f"{median(gateway, stage):.1f} ({median(gateway, stage) / median(gateway, ACROSS[stage][2]):.2f})" for stage in across]
+            print(f"| {gateway} | " + " | ".join(cells) + " |")
     if "third" in stages:
         print("\n| gateway | added p50 µs | added p99 µs | at calls/s | the disk's fdatasync p50 / p99 µs |\n|---|---|---|---|---|")
         for gateway in gateways:
@@ -188,7 +209,7 @@ def main():
     flags = argparse.ArgumentParser(description=__doc__)
     flags.add_argument("--quick", action="store_true", help="one short round")
     flags.add_argument("--rounds", type=int, default=3)
-    flags.add_argument("--stages", default=",".join(STAGES))
+    flags.add_argument("--stages", default=",".join([*STAGES, *ACROSS]))
     flags.add_argument("--gateways", default=",".join(GATEWAYS))
     flags.add_argument("--soak", type=int, metavar="CALLS", help="only look at the memory over so many calls")
     asked = flags.parse_args()

@@ -120,8 +120,9 @@ impl Scan {
                 at += 3;
             }
         }
-        self.done |= self.next >= TOKENS && memchr::memmem::find(&self.buffer, b"[DONE]").is_some();
-        let keep = at.max(self.buffer.len().saturating_sub(5));
+        self.done |= self.next >= TOKENS
+            && [b"[DONE]".as_slice(), b"message_stop"].iter().any(|end| memchr::memmem::find(&self.buffer, end).is_some());
+        let keep = at.max(self.buffer.len().saturating_sub(b"message_stop".len() - 1));
         self.buffer.drain(..keep);
         seen
     }
@@ -243,7 +244,7 @@ impl Default for Samples {
 impl Samples {
     fn add(&mut self, ns: u64) {
         self.seen += 1;
-        if self.seen % self.every != 0 {
+        if !self.seen.is_multiple_of(self.every) {
             return;
         }
         if self.kept.len() >= SAMPLES_MAX {

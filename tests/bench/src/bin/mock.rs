@@ -4,6 +4,7 @@
 //!   "stream":true            SSE, 100 content chunks, each its own HTTP chunk and its own write
 //!   model has "paced"        … one chunk every --pace-ms (20)
 //!   model has "60ms"         the answer, or the first chunk, waits 60 ms
+//!   model has "claude"       Anthropic's forms instead of OpenAI's
 //!   otherwise                at once
 
 use std::cmp::Reverse;
@@ -26,11 +27,48 @@ const LISTENER: u64 = u64::MAX;
 /// Everything that steers the mock stands near one of the body's ends, so long prompts are not searched.
 const STEERING: usize = 400;
 
-fn json_answer() -> Vec<u8> {
+fn prose() -> String {
     let mut text = String::from("BENCHMARK-OK ");
     while text.len() < 560 {
         text.push_str("the quick brown fox jumps over the lazy dog and ");
     }
+    text
+}
+
+fn json_message() -> Vec<u8> {
+    let body = format!(
+        "{{\"id\":\"msg_00000000000000000000000000\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-mock\",\
+\"content\":[{{\"type\":\"text\",\"text\":\"{}\"}}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{{\"input_tokens\":42,\
+\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":128,\"service_tier\":\"standard\"}}}}",
+        prose()
+    );
+    format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n{HEADERS}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+}
+
+fn sse_message() -> Sse {
+    let frame = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+    let content = |n: usize| {
+        let delta = format!(",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\" tok{n:03}\"}}");
+        let mut text = String::new();
+        if n == 0 {
+            text += &frame(
+                "message_start",
+                ",\"message\":{\"id\":\"msg_0\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"claude-mock\",\"content\":[],\
+\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":42,\"output_tokens\":1}}",
+            );
+            text += &frame("content_block_start", ",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}");
+        }
+        http_chunk(&(text + &frame("content_block_delta", &delta)))
+    };
+    let last = frame("content_block_stop", ",\"index\":0")
+        + &frame("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},\"usage\":{\"output_tokens\":100}")
+        + &frame("message_stop", "");
+    let head = sse_answer().head;
+    Sse { head, parts: (0..CHUNKS).map(content).chain([http_chunk(&last)]).collect(), usage: Vec::new(), done: b"0\r\n\r\n".to_vec() }
+}
+
+fn json_answer() -> Vec<u8> {
+    let text = prose();
     let body = format!(
         "{{\"id\":\"chatcmpl-Bm0000000000000000000000000000\",\"object\":\"chat.completion\",\"created\":1785500000,\
 \"model\":\"gpt-4o-mini-2024-07-18\",\"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\"content\":\"{text}\",\
@@ -99,6 +137,8 @@ struct Conn {
     next_part: usize,
     pace_ns: u64,
     usage: bool,
+    /// Which forms: 0 OpenAI's, 1 Anthropic's.
+    forms: usize,
 }
 
 /// The connection is broken or was to be closed.
@@ -109,8 +149,8 @@ struct Mock {
     listener: TcpListener,
     start: Instant,
     pace_ns: u64,
-    json: Vec<u8>,
-    sse: Sse,
+    json: [Vec<u8>; 2],
+    sse: [Sse; 2],
     conns: Vec<Conn>,
     free: Vec<usize>,
     timers: BinaryHeap<Reverse<(u64, usize, u32)>>,
@@ -136,8 +176,8 @@ fn main() {
         listener,
         start: Instant::now(),
         pace_ns: pace_ms * 1_000_000,
-        json: json_answer(),
-        sse: sse_answer(),
+        json: [json_answer(), json_message()],
+        sse: [sse_answer(), sse_message()],
         conns: Vec::new(),
         free: Vec::new(),
         timers: BinaryHeap::new(),
@@ -279,9 +319,11 @@ impl Mock {
         conn.next_part = 0;
         conn.pace_ns = if has("paced") { self.pace_ns } else { 0 };
         conn.usage = has("include_usage");
+        conn.forms = usize::from(has("claude"));
         let (streaming, generation) = (conn.streaming, conn.generation);
         if streaming {
-            send(&mut self.conns[slot], &self.sse.head)?;
+            let sse = &self.sse[self.conns[slot].forms];
+            send(&mut self.conns[slot], &sse.head)?;
         }
         if delay > 0 {
             self.timers.push(Reverse((now + delay, slot, generation)));
@@ -291,14 +333,16 @@ impl Mock {
     }
 
     fn send_json(&mut self, slot: usize) -> Result<(), Closed> {
-        send(&mut self.conns[slot], &self.json)?;
+        let json = &self.json[self.conns[slot].forms];
+        send(&mut self.conns[slot], json)?;
         self.end(slot)
     }
 
     fn step_stream(&mut self, slot: usize, now: u64) -> Result<(), Closed> {
         let conn = &mut self.conns[slot];
-        while conn.next_part < self.sse.parts.len() {
-            send(conn, &self.sse.parts[conn.next_part])?;
+        let sse = &self.sse[conn.forms];
+        while conn.next_part < sse.parts.len() {
+            send(conn, &sse.parts[conn.next_part])?;
             conn.next_part += 1;
             if conn.pace_ns > 0 && conn.next_part < CHUNKS {
                 self.timers.push(Reverse((now + conn.pace_ns, slot, conn.generation)));
@@ -306,9 +350,9 @@ impl Mock {
             }
         }
         if conn.usage {
-            send(conn, &self.sse.usage)?;
+            send(conn, &sse.usage)?;
         }
-        send(conn, &self.sse.done)?;
+        send(conn, &sse.done)?;
         self.end(slot)
     }
 
