@@ -110,6 +110,8 @@ pub struct Translator {
     schema: SchemaTool,
     events: Vec<Event>,
     losses: Losses,
+    /// Nothing but a byte order mark can have come.
+    first: bool,
     ended: bool,
 }
 
@@ -148,6 +150,7 @@ impl Translator {
             schema: SchemaTool::default(),
             events: Vec::new(),
             losses: Losses::default(),
+            first: true,
             ended: false,
         }
     }
@@ -187,7 +190,8 @@ impl Translator {
 
     /// Frames of a stream, whole ones; only the last may lack its empty line.
     pub fn frames(&mut self, bytes: &[u8]) -> Bytes {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        let first = std::mem::take(&mut self.first);
+        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").filter(|_| first).unwrap_or(bytes);
         let (mut framer, mut at) = (Framer::default(), 0);
         while let Some(end) = framer.end(bytes, at) {
             self.frame(&bytes[at..end]);

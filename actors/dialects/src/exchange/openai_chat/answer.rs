@@ -66,7 +66,7 @@ fn message_blocks(message: &mut Fields) -> Vec<Node> {
         Form::Text | Form::Absent => {}
     }
     blocks.extend(content);
-    blocks.extend(take_text(message, "refusal").map(|text| Node::from(Block::Refusal(text))));
+    blocks.extend(take_text(message, "refusal").map(|text| request::beside(Block::Refusal(text), "refusal")));
     let calls = take_if(message, "tool_calls", |calls| calls.as_array().filter(|calls| !calls.is_empty()).cloned());
     blocks.extend((0..).zip(calls.unwrap_or_default()).map(|(index, call)| request::tool_use(call, index)));
     blocks
@@ -179,8 +179,9 @@ fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str,
                 }
             },
             Block::Redacted(_) => signed.push(request::thinking_value(&node)),
+            Block::Refusal(_) if own && list && field.is_none() => parts.push(node),
             Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
-            Block::Opaque(raw) if own && raw.get("id").is_some() => calls.push(raw.clone()),
+            Block::Opaque(raw) if own && field.as_deref() == Some(request::CALLS) => calls.push(raw.clone()),
             _ => parts.push(node),
         }
     }

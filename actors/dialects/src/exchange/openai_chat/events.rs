@@ -9,7 +9,7 @@ use crate::{
         put, take, take_if, take_text, tool_id,
     },
 };
-use events::usage::Usage;
+use events::{limits, usage::Usage};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -113,9 +113,9 @@ impl Decoder {
         }
     }
 
-    /// The stream has ended: without `[DONE]` it is over if a finish reason was seen.
+    /// The stream has ended: without `[DONE]` it is over if each choice that began has its finish reason.
     pub fn close(&mut self, out: &mut Vec<Event>) {
-        if self.choices.values().any(|choice| choice.stopped) {
+        if !self.choices.is_empty() && self.choices.values().all(|choice| choice.stopped) {
             self.end(out);
         }
     }
@@ -423,6 +423,16 @@ impl Encoder {
 
     fn start(&mut self, id: Option<String>, model: Option<String>, tier: Option<String>, rest: Fields, losses: &mut Losses) {
         let own = self.own();
+        // each chunk repeats them: a long one would be many
+        let mut short = |name: &str, text: Option<String>, bytes_max: usize| {
+            if text.as_ref().is_some_and(|text| text.len() > bytes_max) {
+                losses.lose(LossKind::Metadata, name);
+            }
+            text.filter(|text| text.len() <= bytes_max)
+        };
+        let id = short("id", id, limits::UPSTREAM_ID_BYTES_MAX);
+        let model = short("model", model, limits::NAME_BYTES_MAX * 2);
+        let tier = short("service_tier", tier, limits::NAME_BYTES_MAX * 2);
         put(&mut self.head, "id", if own { id } else { id.map(|id| answer::completion_id(Some(id))) });
         put(&mut self.head, "model", model);
         put(&mut self.head, "service_tier", tier.map(|tier| answer::tier_word(&tier).to_owned()));

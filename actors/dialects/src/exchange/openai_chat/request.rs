@@ -18,6 +18,8 @@ const WHOLE: &str = "#message";
 const FUNCTION: &str = "#function";
 /// A tool's use or a tool without `type`.
 pub(super) const UNTYPED: &str = "#untyped";
+/// Where the uses of tools stand.
+pub(super) const CALLS: &str = "tool_calls";
 
 /// Reads a request.
 ///
@@ -142,7 +144,7 @@ fn turn(mut rest: Fields) -> Turn {
     let mut blocks = if role == Role::Assistant { thinking(&mut rest) } else { Vec::new() };
     blocks.extend(content);
     if role == Role::Assistant {
-        blocks.extend(take_text(&mut rest, "refusal").map(|text| Node::from(Block::Refusal(text))));
+        blocks.extend(take_text(&mut rest, "refusal").map(|text| beside(Block::Refusal(text), "refusal")));
         let calls = take_if(&mut rest, "tool_calls", |calls| calls.as_array().filter(|calls| !calls.is_empty()).cloned());
         blocks.extend((0..).zip(calls.unwrap_or_default()).map(|(index, call)| tool_use(call, index)));
     }
@@ -184,9 +186,9 @@ pub(super) fn thinking(rest: &mut Fields) -> Vec<Node> {
         Some("redacted_thinking") => block.get("data").is_some_and(Value::is_string),
         _ => false,
     };
-    if let Some(Value::Array(blocks)) =
-        take_if(rest, THINKING_BLOCKS, |value| value.as_array().is_some_and(|list| list.iter().all(known)).then(|| value.clone()))
-    {
+    if let Some(Value::Array(blocks)) = take_if(rest, THINKING_BLOCKS, |value| {
+        value.as_array().is_some_and(|list| !list.is_empty() && list.iter().all(known)).then(|| value.clone())
+    }) {
         return blocks.into_iter().map(thinking_block).collect();
     }
     let named = [REASONING, "reasoning"].into_iter().find_map(|name| take_text(rest, name).map(|text| (name, text)));
@@ -212,22 +214,33 @@ fn thinking_block(block: Value) -> Node {
     Node { block, cache: None, rest }
 }
 
+/// A block that stood in a member of the message beside its content.
+pub(super) fn beside(block: Block, field: &str) -> Node {
+    let mut node = Node::from(block);
+    node.rest.insert(FIELD.to_owned(), field.into());
+    node
+}
+
 /// Reads a use of a tool; one without an id is called after its place.
 pub(super) fn tool_use(call: Value, index: usize) -> Node {
     let named = call.get("function").and_then(|function| function.get("name")).is_some_and(Value::is_string);
     let is_function = call.get("type").is_none_or(|kind| kind == "function");
-    let Value::Object(mut rest) = call else { return Block::Opaque(call).into() };
+    let unknown = |call: Value| beside(Block::Opaque(call), CALLS);
+    let Value::Object(mut rest) = call else { return unknown(call) };
     if !named || !is_function {
-        return Block::Opaque(Value::Object(rest)).into();
+        return unknown(Value::Object(rest));
     }
-    let Some(Value::Object(mut function)) = take(&mut rest, "function") else { return Block::Opaque(Value::Object(rest)).into() };
+    let Some(Value::Object(mut function)) = take(&mut rest, "function") else { return unknown(Value::Object(rest)) };
     if take(&mut rest, "type").is_none() {
         rest.insert(UNTYPED.to_owned(), Value::Bool(true));
     }
     let name = take_text(&mut function, "name").unwrap_or_default();
     let arguments = match take(&mut function, "arguments") {
         Some(Value::String(text)) => text,
-        None => String::new(),
+        None => {
+            rest.insert("#no_arguments".to_owned(), Value::Bool(true));
+            String::new()
+        }
         Some(value) => {
             rest.insert("#arguments".to_owned(), Value::Bool(true));
             value.to_string()
@@ -565,7 +578,8 @@ fn turn_messages(turn: &Turn, path: &str, own: bool, losses: &mut Losses, out: &
         } else {
             message.insert("content".to_owned(), "".into());
         }
-        if own && *form == Form::Absent {
+        // content that is none stands in `rest`
+        if own && *form == Form::Absent && !turn.rest.contains_key("content") {
             message.remove("content");
         }
         out.push(Value::Object(message));
@@ -613,10 +627,8 @@ fn assistant(message: &mut Fields, blocks: Vec<Node>, path: &str, own: bool, los
             Block::Thinking { .. } if field == Some("content") => content.push(node),
             Block::Thinking { .. } | Block::Redacted(_) => signed.push(thinking_value(&node)),
             // a call of a kind that is not known stands among the calls, and a part of that kind in the content
-            Block::Opaque(raw) if own && raw.get("id").is_some() && raw.get("type").is_some_and(|kind| kind == "custom") => {
-                calls.push(raw.clone())
-            }
-            Block::Refusal(text) if own => drop(message.insert("refusal".to_owned(), text.clone().into())),
+            Block::Opaque(raw) if own && field == Some(CALLS) => calls.push(raw.clone()),
+            Block::Refusal(text) if own && field == Some("refusal") => drop(message.insert("refusal".to_owned(), text.clone().into())),
             _ => content.push(node),
         }
     }
@@ -660,7 +672,9 @@ pub(super) fn call_value(node: &Node, path: &str, own: bool, losses: &mut Losses
         _ if !own && arguments.is_empty() => "{}".into(),
         _ => arguments.clone().into(),
     };
-    function.insert("arguments".to_owned(), arguments);
+    if !(own && node.rest.contains_key("#no_arguments")) {
+        function.insert("arguments".to_owned(), arguments);
+    }
     let mut call = if own { plain(&node.rest) } else { Fields::new() };
     if !(own && node.rest.contains_key("#no_id")) {
         call.insert("id".to_owned(), if own { id.clone() } else { tool_id(id) }.into());
