@@ -3,6 +3,7 @@
 mod answer;
 mod events;
 mod request;
+mod suit;
 
 pub use answer::{decode_answer, encode_answer};
 pub use events::{Decoder, Encoder};

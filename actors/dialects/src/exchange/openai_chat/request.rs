@@ -1,13 +1,13 @@
 //! A request, in and out.
 
-use super::{FIELD, REASONING, THINKING_BLOCKS, data_url};
+use super::{FIELD, REASONING, THINKING_BLOCKS, data_url, suit};
 use crate::{
     Dialect, Invalid,
     exchange::{
-        Block, Encoded, Exchange, Fields, Form, Node, Reasoning, Role, SCHEMA_TOOL, Sampling, Shape, Source, Target, Tool, ToolChoice,
-        Turn, Written, lose_rest,
+        Block, Encoded, Exchange, Fields, Form, Node, Reasoning, Role, Sampling, Shape, Source, Target, Tool, ToolChoice, Turn, Written,
+        lose_rest,
         loss::{LossKind, Losses},
-        put, says_nothing, short_id, take, take_if, take_text, tool_id, written,
+        put, says_nothing, take, take_if, take_text, tool_id, written,
     },
 };
 use serde_json::{Value, json};
@@ -369,56 +369,18 @@ pub fn encode_request(exchange: &Exchange, target: &Target, losses: &mut Losses)
     }
     put(&mut body, "n", exchange.choices);
     put(&mut body, "stream", exchange.stream);
-    put(&mut body, "user", exchange.user.clone());
+    put(&mut body, "user", exchange.user.as_deref().and_then(|user| if own { Some(user) } else { suit::user(user, losses) }));
     put(&mut body, "service_tier", exchange.service_tier.as_deref().and_then(|tier| tier_word(tier, own, losses)));
     if own {
         body.extend(written(&exchange.rest).map(|(name, value)| (name.clone(), value.clone())));
     } else {
         lose_rest(&exchange.rest, "", losses, foreign);
     }
-    let schema_tool = !own && target.no_schema && force_schema(&mut body, exchange, losses);
+    let schema_tool = !own && target.no_schema && suit::force_schema(&mut body, exchange, losses);
     if !own {
-        suit(&mut body, target);
+        suit::suit(&mut body, target);
     }
     Encoded { body: Value::Object(body), schema_tool }
-}
-
-/// Asks for a shape by a forced tool, where the target has nothing better.
-fn force_schema(body: &mut Fields, exchange: &Exchange, losses: &mut Losses) -> bool {
-    let Some(Shape::Schema { schema, .. }) = &exchange.shape else { return false };
-    body.remove("response_format");
-    if !exchange.tools.is_empty() {
-        losses.lose(LossKind::Schema, "output_config");
-        return false;
-    }
-    body.insert("tools".to_owned(), json!([{"type": "function", "function": {"name": SCHEMA_TOOL, "parameters": schema}}]));
-    body.insert("tool_choice".to_owned(), choice_value(&ToolChoice::Tool(SCHEMA_TOOL.to_owned())));
-    true
-}
-
-/// What a provider has in words of its own.
-fn suit(body: &mut Fields, target: &Target) {
-    for (name, own_name) in &target.fields {
-        if let Some(value) = take(body, name) {
-            body.insert(own_name.clone(), value);
-        }
-    }
-    if let (Some(word), Some(choice)) = (&target.required_word, body.get_mut("tool_choice"))
-        && *choice == "required"
-    {
-        *choice = word.clone().into();
-    }
-    let (Some(bytes), Some(Value::Array(messages))) = (target.tool_id_bytes, body.get_mut("messages")) else { return };
-    let suit = |id: Option<&mut Value>| {
-        if let Some(Value::String(id)) = id {
-            *id = short_id(id, bytes);
-        }
-    };
-    for message in messages {
-        suit(message.get_mut("tool_call_id"));
-        let calls = message.get_mut("tool_calls").and_then(Value::as_array_mut);
-        calls.into_iter().flatten().for_each(|call| suit(call.get_mut("id")));
-    }
 }
 
 /// What kind of loss a field of another dialect is.
@@ -470,7 +432,7 @@ fn effort(reasoning: &Reasoning) -> Option<String> {
     Some(if word == "max" { "high".to_owned() } else { word.to_owned() })
 }
 
-fn choice_value(choice: &ToolChoice) -> Value {
+pub(super) fn choice_value(choice: &ToolChoice) -> Value {
     match choice {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::None => "none".into(),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::exchange::SCHEMA_TOOL;
 
 fn across(turns: Vec<Turn>, tools: bool) -> (Value, Losses) {
     let tool = Tool::Function { name: "f".into(), description: None, schema: None, strict: None, cache: None, rest: Fields::new() };
@@ -149,4 +150,17 @@ fn a_schema_is_asked_for_by_a_tool_where_the_provider_takes_none() {
     let encoded = encode_request(&exchange, &target, &mut Losses::default());
     assert!(encoded.schema_tool && encoded.body.get("response_format").is_none());
     assert_eq!(encoded.body["tool_choice"]["function"]["name"], SCHEMA_TOOL);
+}
+
+#[test]
+fn a_users_name_that_is_too_long_is_left_out_and_said_so() {
+    let named = |name: &str| {
+        let exchange =
+            Exchange { from: Dialect::Anthropic, user: Some(name.into()), ..decode_request(json!({"messages": []})).expect("a request") };
+        let mut losses = Losses::default();
+        let body = encode_request(&exchange, &Target::default(), &mut losses).body;
+        (body.get("user").cloned(), losses.is_empty())
+    };
+    assert_eq!(named("ann"), (Some(json!("ann")), true));
+    assert_eq!(named(&"x".repeat(65)), (None, false));
 }
