@@ -7,7 +7,7 @@ use crate::exchange::{
     Block, Encoded, Exchange, Fields, Form, Node, Role, SCHEMA_TOOL, Shape, Source, Target, Tool, ToolChoice, Turn, lose_rest, put, tool_id,
 };
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 pub(super) fn encode(exchange: &Exchange, target: &Target, losses: &mut Losses) -> Encoded {
     let mut body = object([("model", target.model.as_str().into())]);
@@ -140,7 +140,7 @@ impl Messages {
 
     /// Puts each result of a tool directly behind its use.
     fn settle(&mut self) {
-        let mut uses: HashMap<String, usize> = HashMap::new();
+        let mut uses: BTreeMap<String, usize> = BTreeMap::new();
         for at in 0..self.list.len() {
             if self.list[at].assistant {
                 uses.extend(self.list[at].uses().map(|id| (id.to_owned(), at)));
