@@ -10,7 +10,7 @@ use dialects::{
     },
     output_limit_name,
     providers::Schema,
-    translate_request,
+    read_exchange, translate_request,
 };
 use events::{ProviderId, limits};
 use http::StatusCode;
@@ -33,15 +33,16 @@ pub fn is_counted_here(request: &Request, candidate: &Candidate) -> bool {
 }
 
 impl Translations {
-    /// Translates for all candidates.
+    /// Translates for all candidates; the body is read once.
     ///
     /// # Errors
     /// The body is not what its endpoint takes.
     pub fn make(request: &Request, body: &[u8], candidates: &[Candidate], rules: &LossRules) -> Result<Translations, Invalid> {
         let mut made = Vec::new();
+        let exchange = read_exchange(request.endpoint, body)?;
         for candidate in candidates.iter().filter(|candidate| !is_own(request, candidate)) {
             let Some(endpoint) = request.endpoint.at(candidate.provider.dialect) else { continue };
-            let translated = translate_request(request.endpoint, body, endpoint, &target(candidate))?;
+            let translated = translate_request(&exchange, endpoint, &target(candidate));
             let refused = translated.losses.refused(rules).cloned();
             made.push((candidate.provider.id, candidate.model.clone(), refused.map_or_else(|| Ok(Arc::new(translated)), Err)));
         }

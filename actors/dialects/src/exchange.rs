@@ -327,10 +327,14 @@ pub fn tool_id(id: &str) -> String {
     if !id.is_empty() && id.len() <= BYTES_MAX && id.bytes().all(fits) {
         return id.to_owned();
     }
-    // FNV-1a: what is cut or replaced must not make two ids one
-    let hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let hash = fnv(id);
     let kept: String = id.bytes().filter(|byte| fits(*byte)).take(BYTES_MAX - 17).map(char::from).collect();
     format!("{kept}_{hash:016x}")
+}
+
+/// FNV-1a: what is cut or replaced must not make two ids one.
+fn fnv(id: &str) -> u64 {
+    id.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// An id of exactly so many letters and digits, for providers that take no other: the same for the same id.
@@ -339,7 +343,7 @@ pub(crate) fn short_id(id: &str, bytes: usize) -> String {
         return id.to_owned();
     }
     const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
-    let mut hash = id.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let mut hash = fnv(id);
     let digits = (0..bytes).map(|_| {
         let digit = DIGITS[(hash % 36) as usize];
         hash = (hash / 36).rotate_left(7) ^ hash;

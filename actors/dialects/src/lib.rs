@@ -38,4 +38,4 @@ pub use media::Media;
 pub use request::{Request, read_request};
 pub use stream::{Piece, Stream};
 pub use tokens::{Vocabulary, count, estimate, input_bound_by_bytes, input_tokens, vocabulary};
-pub use translate::{Translated, Translator, Unreadable, translate_error, translate_request};
+pub use translate::{Translated, Translator, Unreadable, read_exchange, translate_error, translate_request};

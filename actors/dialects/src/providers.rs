@@ -118,11 +118,6 @@ pub fn find(dialect: Dialect, base_url: &str) -> Option<&'static Known> {
     KNOWN.iter().find(is)
 }
 
-/// The quirks of the provider at an address; none where it is not known.
-pub fn quirks(dialect: Dialect, base_url: &str) -> Quirks {
-    find(dialect, base_url).map(|known| known.quirks.clone()).unwrap_or_default()
-}
-
 /// The host of an address, with its port if that is told.
 fn host(url: &str) -> Option<&str> {
     url.split_once("://")?.1.split(['/', '?']).next().filter(|host| !host.is_empty())

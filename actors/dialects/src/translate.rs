@@ -42,27 +42,27 @@ pub struct Translated {
     pub bytes: usize,
 }
 
-/// Translates a request of `from` for a target at `to`.
+/// Reads a request: once, for however many targets.
 ///
 /// # Errors
 /// The body is not what its endpoint takes.
-pub fn translate_request(from: Endpoint, body: &[u8], to: Endpoint, target: &Target) -> Result<Translated, Invalid> {
-    let value: Value = serde_json::from_slice(body).map_err(|error| *Invalid::json(error.column(), &error.to_string()))?;
-    let exchange = decode_request(from, value)?;
-    let mut losses = Losses::default();
-    let encoded = match to.dialect() {
-        Dialect::OpenAi => openai_chat::encode_request(&exchange, target, &mut losses),
-        Dialect::Anthropic => anthropic_messages::encode_request(&exchange, target, &mut losses),
-    };
-    let bytes = encoded.body.to_string().len();
-    Ok(Translated { endpoint: to, body: encoded.body, schema_tool: encoded.schema_tool, losses, bytes })
-}
-
-fn decode_request(from: Endpoint, body: Value) -> Result<Exchange, Invalid> {
+pub fn read_exchange(from: Endpoint, body: &[u8]) -> Result<Exchange, Invalid> {
+    let body: Value = serde_json::from_slice(body).map_err(|error| *Invalid::json(error.column(), &error.to_string()))?;
     match from.dialect() {
         Dialect::OpenAi => openai_chat::decode_request(body),
         Dialect::Anthropic => anthropic_messages::decode_request(body),
     }
+}
+
+/// Translates a request for a target at `to`.
+pub fn translate_request(exchange: &Exchange, to: Endpoint, target: &Target) -> Translated {
+    let mut losses = Losses::default();
+    let encoded = match to.dialect() {
+        Dialect::OpenAi => openai_chat::encode_request(exchange, target, &mut losses),
+        Dialect::Anthropic => anthropic_messages::encode_request(exchange, target, &mut losses),
+    };
+    let bytes = encoded.body.to_string().len();
+    Translated { endpoint: to, body: encoded.body, schema_tool: encoded.schema_tool, losses, bytes }
 }
 
 impl Translated {

@@ -10,7 +10,7 @@ use dialects::{
         loss::Losses,
         openai_chat,
     },
-    translate_error, translate_request,
+    read_exchange, translate_error, translate_request,
 };
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -284,7 +284,8 @@ fn try_request(bytes: &[u8]) {
     for from in BOTH {
         for to in BOTH {
             for target in targets() {
-                let Ok(translated) = translate_request(from, bytes, to, &target) else { continue };
+                let Ok(exchange) = read_exchange(from, bytes) else { continue };
+                let translated = translate_request(&exchange, to, &target);
                 few(&translated.losses);
                 bounded("request", bytes.len(), translated.bytes);
                 for limit in [None, Some(("max_tokens", 5)), Some(("max_tokens", 3_000))] {
@@ -292,7 +293,7 @@ fn try_request(bytes: &[u8]) {
                     assert!(json_of(&body).is_object());
                     bounded("request", bytes.len(), body.len());
                 }
-                let again = translate_request(to, &translated.body(None, false), from, &target);
+                let again = read_exchange(to, &translated.body(None, false)).map(|again| translate_request(&again, from, &target));
                 assert!(again.is_ok(), "what we send can be read: {again:?}");
             }
         }
@@ -580,7 +581,8 @@ proptest! {
 fn the_samples_are_valid_and_rich() {
     for (from, body) in BOTH.into_iter().zip(REQUESTS) {
         for to in BOTH {
-            let translated = translate_request(from, body.as_bytes(), to, &targets()[0]).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+            let exchange = read_exchange(from, body.as_bytes()).unwrap_or_else(|invalid| panic!("{invalid:?}"));
+            let translated = translate_request(&exchange, to, &targets()[0]);
             assert_eq!(translated.losses.is_empty(), from == to, "{:?}", translated.losses);
         }
     }

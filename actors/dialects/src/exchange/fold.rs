@@ -138,7 +138,8 @@ pub fn events(answer: Answer) -> Vec<Event> {
     events
 }
 
-fn block_events(choice: u32, index: u32, mut node: Node, events: &mut Vec<Event>) {
+/// Takes out of a block what deltas bring in a stream.
+pub(crate) fn take_deltas(node: &mut Node) -> Vec<Delta> {
     let mut deltas = Vec::new();
     match &mut node.block {
         Block::Text(text) => deltas.push(Delta::Text(std::mem::take(text))),
@@ -153,6 +154,11 @@ fn block_events(choice: u32, index: u32, mut node: Node, events: &mut Vec<Event>
     if let Some(Value::Array(list)) = node.rest.remove(OPAQUE) {
         deltas.extend(list.into_iter().map(Delta::Opaque));
     }
+    deltas
+}
+
+fn block_events(choice: u32, index: u32, mut node: Node, events: &mut Vec<Event>) {
+    let deltas = take_deltas(&mut node);
     events.push(Event::BlockStart { choice, index, node });
     events.extend(deltas.into_iter().filter(|delta| !empty(delta)).map(|delta| Event::Delta { choice, index, delta }));
     events.push(Event::BlockStop { choice, index });

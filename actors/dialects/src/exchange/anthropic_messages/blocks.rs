@@ -1,6 +1,6 @@
 //! Blocks of content as they stand in requests and in answers.
 
-use crate::exchange::fold::OPAQUE;
+use crate::exchange::fold::{self, OPAQUE};
 use crate::exchange::{Block, Delta, Fields, Form, Node, Source, put, take, take_if, take_text, written};
 use serde_json::{Value, json};
 
@@ -231,22 +231,9 @@ pub(super) fn spread_citations(node: &mut Node) {
     }
 }
 
-/// Takes out of a block what deltas bring in a stream.
+/// Takes out of a block what deltas bring in a stream, without those that add nothing.
 pub(super) fn take_deltas(node: &mut Node) -> Vec<Delta> {
-    let mut deltas = Vec::new();
-    match &mut node.block {
-        Block::Text(text) => deltas.push(Delta::Text(std::mem::take(text))),
-        Block::Refusal(text) => deltas.push(Delta::Refusal(std::mem::take(text))),
-        Block::ToolUse { arguments, .. } => deltas.push(Delta::Arguments(std::mem::take(arguments))),
-        Block::Thinking { text, signature } => {
-            deltas.push(Delta::Thinking(std::mem::take(text)));
-            deltas.extend(signature.take().map(Delta::Signature));
-        }
-        _ => {}
-    }
-    if let Some(Value::Array(list)) = node.rest.remove(OPAQUE) {
-        deltas.extend(list.into_iter().map(Delta::Opaque));
-    }
+    let mut deltas = fold::take_deltas(node);
     deltas.retain(|delta| !says_nothing(delta));
     deltas
 }

@@ -18,6 +18,14 @@ const WHOLE: &str = "#message";
 const FUNCTION: &str = "#function";
 /// A tool's use or a tool without `type`.
 pub(super) const UNTYPED: &str = "#untyped";
+/// Arguments that are a value, not text.
+const VALUE: &str = "#arguments";
+/// A call without arguments.
+const NO_ARGUMENTS: &str = "#no_arguments";
+/// A call without an id.
+const NO_ID: &str = "#no_id";
+/// The parts of which thinking consisted.
+const PARTS: &str = "#thinking";
 /// Where the uses of tools stand.
 pub(super) const CALLS: &str = "tool_calls";
 
@@ -238,11 +246,11 @@ pub(super) fn tool_use(call: Value, index: usize) -> Node {
     let arguments = match take(&mut function, "arguments") {
         Some(Value::String(text)) => text,
         None => {
-            rest.insert("#no_arguments".to_owned(), Value::Bool(true));
+            rest.insert(NO_ARGUMENTS.to_owned(), Value::Bool(true));
             String::new()
         }
         Some(value) => {
-            rest.insert("#arguments".to_owned(), Value::Bool(true));
+            rest.insert(VALUE.to_owned(), Value::Bool(true));
             value.to_string()
         }
     };
@@ -250,7 +258,7 @@ pub(super) fn tool_use(call: Value, index: usize) -> Node {
         rest.insert(FUNCTION.to_owned(), Value::Object(function));
     }
     let id = take_text(&mut rest, "id").unwrap_or_else(|| {
-        rest.insert("#no_id".to_owned(), Value::Bool(true));
+        rest.insert(NO_ID.to_owned(), Value::Bool(true));
         format!("call_{index}")
     });
     Node { block: Block::ToolUse { id, name, arguments }, cache: None, rest }
@@ -270,7 +278,7 @@ pub(super) fn part(value: Value) -> Node {
         Some("thinking") => match rest.get("thinking").and_then(thinking_text) {
             Some(text) => {
                 let raw = take(&mut rest, "thinking");
-                put(&mut rest, "#thinking", raw);
+                put(&mut rest, PARTS, raw);
                 rest.insert(FIELD.to_owned(), "content".into());
                 Some(Block::Thinking { text, signature: None })
             }
@@ -372,7 +380,7 @@ pub fn encode_request(exchange: &Exchange, target: &Target, losses: &mut Losses)
     put(&mut body, "user", exchange.user.as_deref().and_then(|user| if own { Some(user) } else { suit::user(user, losses) }));
     put(&mut body, "service_tier", exchange.service_tier.as_deref().and_then(|tier| tier_word(tier, own, losses)));
     if own {
-        body.extend(written(&exchange.rest).map(|(name, value)| (name.clone(), value.clone())));
+        body.extend(plain(&exchange.rest));
     } else {
         lose_rest(&exchange.rest, "", losses, foreign);
     }
@@ -478,7 +486,7 @@ fn tool_value(tool: &Tool, index: usize, own: bool, losses: &mut Losses) -> Opti
             outer.insert("function".to_owned(), Value::Object(function));
             if own {
                 put(&mut outer, "cache_control", cache.clone());
-                outer.extend(written(rest).map(|(name, value)| (name.clone(), value.clone())));
+                outer.extend(plain(rest));
             } else {
                 let path = format!("tools[{index}]");
                 lose_cache(cache.as_ref(), &path, losses);
@@ -535,14 +543,11 @@ fn turn_messages(turn: &Turn, path: &str, own: bool, losses: &mut Losses, out: &
         if error && let Some(Value::String(text)) = message.get_mut("content") {
             *text = format!("Error: {text}");
         }
-        if own || !texts.is_empty() || *form != Form::Absent {
-            message.entry("content").or_insert_with(|| if own { Value::Null } else { "".into() });
-        } else {
-            message.insert("content".to_owned(), "".into());
-        }
-        // content that is none stands in `rest`
-        if own && *form == Form::Absent && !turn.rest.contains_key("content") {
-            message.remove("content");
+        // content that is none, or that is neither text nor list, comes back from the form and `rest`
+        if !own {
+            message.entry("content").or_insert_with(|| "".into());
+        } else if *form != Form::Absent {
+            message.entry("content").or_insert(Value::Null);
         }
         out.push(Value::Object(message));
     }
@@ -630,15 +635,15 @@ pub(super) fn call_value(node: &Node, path: &str, own: bool, losses: &mut Losses
     };
     function.insert("name".to_owned(), name.clone().into());
     let arguments: Value = match serde_json::from_str(arguments) {
-        Ok(value) if own && node.rest.contains_key("#arguments") => value,
+        Ok(value) if own && node.rest.contains_key(VALUE) => value,
         _ if !own && arguments.is_empty() => "{}".into(),
         _ => arguments.clone().into(),
     };
-    if !(own && node.rest.contains_key("#no_arguments")) {
+    if !(own && node.rest.contains_key(NO_ARGUMENTS)) {
         function.insert("arguments".to_owned(), arguments);
     }
     let mut call = if own { plain(&node.rest) } else { Fields::new() };
-    if !(own && node.rest.contains_key("#no_id")) {
+    if !(own && node.rest.contains_key(NO_ID)) {
         call.insert("id".to_owned(), if own { id.clone() } else { tool_id(id) }.into());
     }
     if !(own && node.rest.contains_key(UNTYPED)) {
@@ -722,7 +727,7 @@ pub(super) fn part_value(node: &Node, path: &str, own: bool, losses: &mut Losses
             json!({"type": "file", "file": file})
         }
         Block::Thinking { text, .. } if own => {
-            let raw = node.rest.get("#thinking").cloned().unwrap_or_else(|| json!([{"type": "text", "text": text}]));
+            let raw = node.rest.get(PARTS).cloned().unwrap_or_else(|| json!([{"type": "text", "text": text}]));
             json!({"type": "thinking", "thinking": raw})
         }
         Block::Thinking { .. } | Block::Redacted(_) => {
@@ -737,7 +742,7 @@ pub(super) fn part_value(node: &Node, path: &str, own: bool, losses: &mut Losses
     };
     if own && let Value::Object(fields) = &mut part {
         put(fields, "cache_control", node.cache.clone());
-        fields.extend(written(&node.rest).map(|(name, value)| (name.clone(), value.clone())));
+        fields.extend(plain(&node.rest));
     }
     Some(part)
 }

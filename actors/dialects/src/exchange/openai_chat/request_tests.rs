@@ -114,7 +114,7 @@ fn budgets_become_efforts_and_back_the_same() {
 
 #[test]
 fn a_provider_is_spoken_to_in_its_own_words() {
-    let mistral = crate::providers::quirks(Dialect::OpenAi, "https://api.mistral.ai/v1");
+    let mistral = crate::providers::find(Dialect::OpenAi, "https://api.mistral.ai/v1").expect("known").quirks.clone();
     let use_of = |id: &str| Block::ToolUse { id: id.into(), name: "f".into(), arguments: "{}".into() };
     let result = |id: &str| Block::ToolResult { id: id.into(), blocks: Vec::new(), form: Form::Absent, is_error: None };
     let tool = Tool::Function { name: "f".into(), description: None, schema: None, strict: None, cache: None, rest: Fields::new() };
