@@ -229,7 +229,7 @@ impl ChoiceState {
 
     fn thinking_block(&mut self, choice: u32, block: Value, out: &mut Vec<Event>) {
         let text = |name: &str| block.get(name).and_then(Value::as_str);
-        if let Some(data) = text("data") {
+        if let (Some("redacted_thinking"), Some(data)) = (text("type"), text("data")) {
             self.end_prose(choice, out);
             let mut node = Node::from(Block::Redacted(data.to_owned()));
             node.rest.insert(FIELD.to_owned(), THINKING_BLOCKS.into());

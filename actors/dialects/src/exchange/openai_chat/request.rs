@@ -211,13 +211,13 @@ pub(super) fn thought(text: String, field: &str) -> Node {
 
 fn thinking_block(block: Value) -> Node {
     let Value::Object(mut rest) = block else { return Block::Opaque(block).into() };
-    take(&mut rest, "type");
+    let redacted = take(&mut rest, "type").is_some_and(|kind| kind == "redacted_thinking");
     rest.insert(FIELD.to_owned(), THINKING_BLOCKS.into());
-    let block = match take_text(&mut rest, "data") {
-        Some(data) => Block::Redacted(data),
-        None => {
-            Block::Thinking { text: take_text(&mut rest, "thinking").unwrap_or_default(), signature: take_text(&mut rest, "signature") }
-        }
+    let mut text = |name: &str| take_text(&mut rest, name);
+    let block = if redacted {
+        Block::Redacted(text("data").unwrap_or_default())
+    } else {
+        Block::Thinking { text: text("thinking").unwrap_or_default(), signature: text("signature") }
     };
     Node { block, cache: None, rest }
 }

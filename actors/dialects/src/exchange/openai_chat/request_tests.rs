@@ -164,3 +164,9 @@ fn a_users_name_that_is_too_long_is_left_out_and_said_so() {
     assert_eq!(named("ann"), (Some(json!("ann")), true));
     assert_eq!(named(&"x".repeat(65)), (None, false));
 }
+
+#[test]
+fn a_block_of_thinking_is_what_its_type_says_whatever_else_it_has() {
+    let blocks = json!([{"type": "thinking", "thinking": "hm", "data": "d"}, {"type": "redacted_thinking", "thinking": "hm", "data": "d"}]);
+    same(json!({"model": "m", "messages": [{"role": "assistant", "content": "t", "thinking_blocks": blocks}]}));
+}
