@@ -1,5 +1,7 @@
 //! The translation lane against recorded traffic: what a dialect says comes back whole, and what another says of it is equal or a loss.
 
+#[path = "support/numbers.rs"]
+mod numbers;
 #[path = "support/rows.rs"]
 mod rows;
 
@@ -12,6 +14,7 @@ use dialects::{
         openai_chat,
     },
 };
+use numbers::plain;
 use rows::{ROWS, endpoint};
 use serde_json::Value;
 
@@ -106,16 +109,6 @@ fn encode_stream(dialect: Dialect, events: &[Event], from: Dialect, losses: &mut
 
 fn other(dialect: Dialect) -> Dialect {
     if dialect == Dialect::OpenAi { Dialect::Anthropic } else { Dialect::OpenAi }
-}
-
-/// JSON has one kind of numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => number.as_f64().map_or(value.clone(), Value::from),
-        Value::Array(list) => list.iter().map(plain).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
-        other => other.clone(),
-    }
 }
 
 /// Gathers what differs, so that one run shows all.

@@ -1,6 +1,9 @@
 //! The translation lane in hostile hands: what is changed as bytes, or as JSON, is translated or refused, never a panic; what comes out is
 //! well formed, no larger than it may be, and ends only if the provider's answer has ended.
 
+#[path = "support/numbers.rs"]
+mod numbers;
+
 use bytes::Bytes;
 use dialects::{
     Dialect, Endpoint, Piece, Stream, Translator,
@@ -12,6 +15,7 @@ use dialects::{
     },
     read_exchange, translate_error, translate_request,
 };
+use numbers::plain;
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -298,16 +302,6 @@ fn try_request(bytes: &[u8]) {
             }
         }
         unchanged(from.dialect(), bytes);
-    }
-}
-
-/// JSON has one kind of numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => number.as_f64().map_or(value.clone(), Value::from),
-        Value::Array(list) => list.iter().map(plain).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
-        other => other.clone(),
     }
 }
 

@@ -1,6 +1,9 @@
 //! Laws of the translation lane, over generated requests and answers: what a dialect says comes back as it was, a whole answer is the fold
 //! of its stream, and another dialect says the same of it.
 
+#[path = "support/numbers.rs"]
+mod numbers;
+
 use bytes::Bytes;
 use dialects::{
     Dialect, Endpoint, Piece, Stream, Translator,
@@ -11,6 +14,7 @@ use dialects::{
         openai_chat, tool_id,
     },
 };
+use numbers::plain;
 use proptest::{collection::vec, option, prelude::*};
 use serde_json::{Map, Value, json};
 
@@ -81,16 +85,6 @@ fn decode_stream(dialect: Dialect, bytes: &[u8]) -> Answer {
         Dialect::Anthropic => anthropic.close(&mut out),
     }
     fold(out).unwrap_or_else(|misplaced| panic!("{}: {}", misplaced.0, String::from_utf8_lossy(bytes)))
-}
-
-/// JSON has one kind of numbers.
-fn plain(value: &Value) -> Value {
-    match value {
-        Value::Number(number) => number.as_f64().map_or(value.clone(), Value::from),
-        Value::Array(list) => list.iter().map(plain).collect(),
-        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), plain(value))).collect(),
-        other => other.clone(),
-    }
 }
 
 /// Members without those that are null here: those are absent.
