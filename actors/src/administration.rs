@@ -7,8 +7,8 @@ use crate::{
 };
 use cluster_config::{Change, Plan, Problem, Secrets, Step, parse, plan, shipped_catalogue};
 use events::{
-    NoteId, Position, budget::Budget, catalogue::Catalogue, envelope::Principal, key::Key, model::Model, provider::Provider, scope::Scope,
-    tenant::Tenant,
+    NoteId, Position, budget::Budget, catalogue::Catalogue, envelope::Principal, key::Key, model::Model, policy::Policy,
+    provider::Provider, scope::Scope, tenant::Tenant,
 };
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
@@ -118,6 +118,7 @@ async fn take(directory: &Directory, step: Step, principal: Principal) -> Result
         Step::Key(id, command) => directory.order::<Key>(id, command, Vec::new(), principal).await,
         Step::Model(id, command) => directory.order::<Model>(id, command, Vec::new(), principal).await,
         Step::Budget(id, command) => directory.order::<Budget>(id, command, Vec::new(), principal).await,
+        Step::Policy(owner, command) => directory.order::<Policy>(owner, command, Vec::new(), principal).await,
         Step::Catalogue(command) => directory.order::<Catalogue>(events::CatalogueId, command, Vec::new(), principal).await,
         Step::Provider(id, command, note) => {
             let notes = note.into_iter().map(|note| (NoteId::ProviderSecret(id), Some(note))).collect();

@@ -16,7 +16,7 @@ use crate::{
     router,
     scribe::{self, Answer, Submission},
     trace::Span,
-    translation::{self, Translations},
+    translation::{self, Lost, Translations},
     upstream::{self, Busy},
 };
 use bytes::Bytes;
@@ -24,7 +24,7 @@ use cluster_config::{Candidate, Principal};
 use dialects::{Request, exchange::loss::LossRules, tokens};
 use events::{
     CallId, Figures,
-    call::{Admitted, AttemptEnd, Event, Extended, Outcome, Unsent},
+    call::{Admitted, AttemptEnd, Event, Extended, Outcome, Translated, Unsent},
     limits,
     provider::OnClientGone,
 };
@@ -50,7 +50,7 @@ pub struct Incoming {
     pub tags: Arc<Vec<String>>,
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
-    /// What the caller says about losses in translation.
+    /// What is said about losses in translation: by policy, and by the caller.
     pub losses: LossRules,
     pub started: Instant,
     /// Its place in a trace, if spans are made.
@@ -119,8 +119,8 @@ pub(crate) struct Way {
     pub tried: usize,
     /// What its report will say.
     pub ended: Ended,
-    /// Fields that the answer's provider was not told, or the caller is not: those that are reported.
-    pub lost: Vec<String>,
+    /// What the provider of the answer was not told, or the caller is not.
+    pub lost: Lost,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -160,7 +160,7 @@ impl Way {
             upstream_time: Duration::ZERO,
             tried: 0,
             ended: Ended::default(),
-            lost: Vec::new(),
+            lost: Lost::default(),
             slot,
             turn: 0,
             end: None,
@@ -543,16 +543,21 @@ impl Way {
     pub(crate) async fn record(&mut self, ask: &Ask, plan: &Plan, outcome: Outcome, used: Option<&Bill>) -> bool {
         let finished = charge::finished(ask, plan, &self.tally, outcome, used, millis(self.incoming.started.elapsed()));
         self.ended.finished(&finished);
-        self.append_record(Event::Finished(Box::new(finished))).await
+        let translated = self.lost.recorded(self.incoming.principal.key);
+        self.append(translated, Event::Finished(Box::new(finished))).await
     }
 
     async fn append_record(&mut self, event: Event) -> bool {
+        self.append(None, event).await
+    }
+
+    async fn append(&mut self, translated: Option<Translated>, event: Event) -> bool {
         let key = self.incoming.principal.key;
         self.slot.0.lock().take();
         if matches!(event, Event::Released { .. }) {
             self.ended.released();
         }
-        let appended = self.submit(scribe::record(self.incoming.id, event, key), None);
+        let appended = self.submit(scribe::record_with(self.incoming.id, translated, event, key), None);
         let appended = tokio::time::timeout(limits::RECORD_WAIT, appended).await;
         self.ended.recorded(self.overhead());
         match appended {

@@ -44,6 +44,7 @@ impl Board {
             }
             call::Event::Extended(extended) => extended.adds.iter().for_each(|(budget, _)| self.set(state, *budget)),
             call::Event::Adjusted(adjusted) => adjusted.deltas.iter().for_each(|(budget, _)| self.set(state, *budget)),
+            call::Event::Translated(_) => {}
             call::Event::Finished(_) | call::Event::Released { .. } | call::Event::Orphaned(_) => {
                 let budgets = self.open.remove(&id).map(|(_, budgets)| budgets).unwrap_or_default();
                 budgets.iter().for_each(|budget| self.set(state, *budget));

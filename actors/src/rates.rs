@@ -262,6 +262,7 @@ mod tests {
             levels: vec![level],
             budgets: Vec::new(),
             models: None,
+            losses: Default::default(),
             hash: KeyHash::default(),
         })
     }

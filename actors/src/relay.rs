@@ -7,6 +7,7 @@ use crate::{
     fault::Fault,
     plan::{Ask, Plan},
     ports::{WireAnswer, WireBody, WireFault},
+    translation::Lost,
     upstream,
 };
 use bytes::{Bytes, BytesMut};
@@ -114,7 +115,7 @@ async fn whole(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> O
 /// What gives the answer in the caller's dialect, if it is another than the provider's. What the request lost is known from here on.
 fn translator(way: &mut Way, ask: &Ask, reached: &Reached) -> Option<Translator> {
     let translated = ask.translations.as_ref()?.get(&reached.candidate)?;
-    way.lost = translated.losses.reported(&way.incoming.losses).into_iter().map(str::to_owned).collect();
+    way.lost = Lost::of(&reached.candidate, translated.losses.clone());
     let request = way.request();
     let created = way.reactor.core.clock.now().as_ms() / 1_000;
     let from = attempt::endpoint(request, &reached.candidate);
@@ -134,9 +135,7 @@ async fn translate(way: &mut Way, mut translator: Translator, body: Bytes) -> Re
         });
         work.await.map_err(|_| Fault::gateway_busy("this node is stopping"))?
     };
-    let rules = &way.incoming.losses;
-    let lost = translator.losses().reported(rules).into_iter().map(str::to_owned);
-    way.lost.extend(lost.collect::<Vec<_>>());
+    way.lost.answer = translator.losses().clone();
     translated.map_err(|unreadable| Fault::upstream(StatusCode::BAD_GATEWAY, "upstream_unreadable", format!("{name}: {}", unreadable.0)))
 }
 
@@ -305,9 +304,12 @@ async fn stream(way: &mut Way, ask: &Ask, plan: &Plan, mut reached: Reached) -> 
         sent_events: 0,
     };
     let stop = relay.run(&mut *reached.answer.body, cancels).await;
-    let Relay { reader, translator, mut out, mut end, head, early, sent_events, .. } = relay;
-    if let Some(mut translator) = translator.filter(|_| reader.complete()) {
-        end.extend(Some(translator.close()).filter(|bytes| !bytes.is_empty()));
+    let Relay { way, reader, translator, mut out, mut end, head, early, sent_events, .. } = relay;
+    if let Some(mut translator) = translator {
+        if reader.complete() {
+            end.extend(Some(translator.close()).filter(|bytes| !bytes.is_empty()));
+        }
+        way.lost.answer = translator.losses().clone();
     }
     let failed = reader.failed().cloned();
     let stop = stop.or_else(|| (!reader.complete() && failed.is_none()).then(early_end));
@@ -648,8 +650,8 @@ pub(crate) fn own_headers(way: &Way, plan: Option<&Plan>, headers: &mut HeaderMa
     if let Some((_, tokens)) = plan.and_then(|plan| plan.output_limit) {
         headers.insert("x-tollgate-max-output-tokens", HeaderValue::from(tokens));
     }
-    if !way.lost.is_empty() {
-        put(headers, "x-tollgate-lost", &way.lost.join(","));
+    if let Some(lost) = way.lost.reported(&way.incoming.losses) {
+        put(headers, "x-tollgate-lost", &lost);
     }
     rate_headers(way, headers);
 }

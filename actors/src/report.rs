@@ -6,6 +6,7 @@ use crate::{
     ports::Telemetry,
     root::Reactor,
     trace::{Sampler, Span},
+    translation::Lost,
 };
 use cluster_config::{Candidate, Principal};
 use dialects::{Endpoint, Request};
@@ -79,6 +80,8 @@ pub struct Report<'a> {
     pub first_token: Option<Duration>,
     /// Our own share of the time.
     pub overhead: Duration,
+    /// What was lost between two dialects.
+    pub lost: Option<&'a Lost>,
 }
 
 /// What the record has.
@@ -182,6 +185,7 @@ pub(crate) fn tell(way: &Way) {
         took: way.incoming.started.elapsed(),
         first_token: ended.first_token,
         overhead: ended.overhead.unwrap_or_else(|| way.overhead()),
+        lost: Some(&way.lost),
     };
     way.reactor.handles.attempts(&way.tally);
     way.reactor.handles.ended(&report);
@@ -224,6 +228,7 @@ impl Reactor {
             took,
             first_token: None,
             overhead: took,
+            lost: None,
         };
         self.handles.ended(&report);
         self.core.telemetry.ended(&report);

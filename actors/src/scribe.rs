@@ -206,7 +206,8 @@ impl Desk {
 }
 
 fn is_fact(transaction: &Transaction) -> bool {
-    let is_record = |event: &Event| matches!(event, Event::Call(_, call::Event::Finished(_) | call::Event::Released { .. }));
+    use call::Event::{Finished, Released, Translated};
+    let is_record = |event: &Event| matches!(event, Event::Call(_, Finished(_) | Released { .. } | Translated(_)));
     transaction.events.iter().all(|proposal| proposal.event().is_ok_and(|event| is_record(&event)))
 }
 
@@ -237,4 +238,12 @@ pub fn extension(call: CallId, extended: call::Extended, key: KeyId) -> Transact
 /// A record: never refused.
 pub fn record(call: CallId, event: call::Event, key: KeyId) -> Transaction {
     Transaction { guards: Vec::new(), events: vec![Proposal::new(Event::Call(call, event), Principal::Key(key), 0)], notes: Vec::new() }
+}
+
+/// A record, and what the call lost in translation before it.
+pub fn record_with(call: CallId, translated: Option<call::Translated>, event: call::Event, key: KeyId) -> Transaction {
+    let mut record = record(call, event, key);
+    let lost = translated.map(|translated| Event::Call(call, call::Event::Translated(Box::new(translated))));
+    record.events.splice(0..0, lost.map(|event| Proposal::new(event, Principal::Key(key), 0)));
+    record
 }

@@ -6,13 +6,17 @@ use dialects::{
     Dialect, Endpoint, ErrorKind, Invalid, Request, Translated,
     exchange::{
         Target,
-        loss::{Loss, LossRules},
+        loss::{Loss, LossPolicy, LossRules, Losses},
     },
     output_limit_name,
     providers::Schema,
     read_exchange, translate_request,
 };
-use events::{ProviderId, limits};
+use events::{
+    KeyId, ProviderId,
+    call::{self, Half},
+    limits,
+};
 use http::StatusCode;
 use std::sync::Arc;
 
@@ -84,6 +88,48 @@ fn target(candidate: &Candidate) -> Target {
         required_word: quirks.required_word,
         fields: quirks.fields,
     }
+}
+
+/// What one call lost, on its way to a provider and back.
+#[derive(Clone, Debug, Default)]
+pub struct Lost {
+    provider: ProviderId,
+    request: Losses,
+    pub answer: Losses,
+}
+
+impl Lost {
+    pub fn of(candidate: &Candidate, request: Losses) -> Lost {
+        Lost { provider: candidate.provider.id, request, answer: Losses::default() }
+    }
+
+    /// Fields of those losses that are reported, for the header `x-tollgate-lost`; None: there are none.
+    pub fn reported(&self, rules: &LossRules) -> Option<String> {
+        let mut fields = self.request.reported(rules);
+        for field in self.answer.reported(rules) {
+            if !fields.contains(&field) {
+                fields.push(field);
+            }
+        }
+        (!fields.is_empty()).then(|| fields.join(","))
+    }
+
+    /// Fields of all losses, for the call's line.
+    pub fn fields(&self) -> Option<String> {
+        self.reported(&LossRules::all(LossPolicy::Warn))
+    }
+
+    /// All losses, whatever the rules say, as they stand in the record.
+    pub fn recorded(&self, key: KeyId) -> Option<call::Translated> {
+        let halves = [(Half::Request, &self.request), (Half::Answer, &self.answer)];
+        let losses = halves.into_iter().flat_map(|(half, losses)| losses.iter().map(move |loss| recorded(half, loss)));
+        let losses: Vec<call::Loss> = losses.take(limits::LOSSES_RECORDED_MAX).collect();
+        (!losses.is_empty()).then_some(call::Translated { key, provider: self.provider, losses })
+    }
+}
+
+fn recorded(half: Half, loss: &Loss) -> call::Loss {
+    call::Loss { half, kind: loss.kind.as_str().to_owned(), path: loss.path.clone() }
 }
 
 /// No candidate can be told all that the request says.

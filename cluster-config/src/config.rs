@@ -19,6 +19,8 @@ use events::{Every, Rates, Unit, budget, price::Bounds, price::Price, provider};
 pub struct Config {
     /// The price book is brought to the shipped edition; else it is made where there is none, and kept where there is one.
     pub(crate) newest_catalogue: bool,
+    /// What the platform says about losses.
+    pub(crate) loss: Option<String>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) providers: Vec<Provider>,
     pub(crate) models: Vec<Model>,
@@ -77,6 +79,7 @@ pub(crate) struct Tenant {
     pub path: String,
     pub name: String,
     pub rates: Rates,
+    pub loss: Option<String>,
     pub budgets: Vec<Budget>,
 }
 
@@ -88,6 +91,7 @@ pub(crate) struct Scope {
     /// A tenant or a scope.
     pub parent: String,
     pub rates: Rates,
+    pub loss: Option<String>,
     pub budgets: Vec<Budget>,
 }
 
@@ -100,6 +104,7 @@ pub(crate) struct Key {
     /// None: all.
     pub models: Option<Vec<String>>,
     pub rates: Rates,
+    pub loss: Option<String>,
     pub budgets: Vec<Budget>,
     pub secret: Option<Secret>,
 }

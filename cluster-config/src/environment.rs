@@ -39,7 +39,7 @@ fn model(known: &Known, variable: &str, pattern: &str) -> Model {
 }
 
 fn tenant() -> Tenant {
-    Tenant { path: "tenants[0]".into(), name: "default".into(), rates: Rates::default(), budgets: Vec::new() }
+    Tenant { path: "tenants[0]".into(), name: "default".into(), rates: Rates::default(), loss: None, budgets: Vec::new() }
 }
 
 fn key() -> Key {
@@ -49,6 +49,7 @@ fn key() -> Key {
         scope: "default".into(),
         models: None,
         rates: Rates::default(),
+        loss: None,
         budgets: Vec::new(),
         secret: None,
     }

@@ -78,6 +78,7 @@ impl World {
             Step::Key(id, command) => self.decide::<events::key::Key>(id, command, Vec::new()),
             Step::Model(id, command) => self.decide::<events::model::Model>(id, command, Vec::new()),
             Step::Budget(id, command) => self.decide::<events::budget::Budget>(id, command, Vec::new()),
+            Step::Policy(owner, command) => self.decide::<events::policy::Policy>(owner, command, Vec::new()),
             Step::Catalogue(command) => self.decide::<events::catalogue::Catalogue>(events::CatalogueId, command, Vec::new()),
             Step::Provider(id, command, note) => {
                 let notes = note.into_iter().map(|note| (NoteId::ProviderSecret(id), Some(note))).collect();

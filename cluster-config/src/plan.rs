@@ -14,7 +14,7 @@ use crate::{
 };
 use events::{
     Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key,
-    key::KeyHash, model, provider, scope, tenant,
+    key::KeyHash, model, policy, provider, scope, tenant,
 };
 use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     pub op: Op,
-    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget` or `catalogue`.
+    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget`, `policy` or `catalogue`.
     pub kind: &'static str,
     /// Its name; `tenant/name` where the name alone would be ambiguous.
     pub name: String,
@@ -59,6 +59,7 @@ pub enum Step {
     Model(ModelId, model::Command),
     Budget(BudgetId, budget::Command),
     Catalogue(catalogue::Command),
+    Policy(Owner, policy::Command),
 }
 
 /// What a plan needs to know of secrets.
@@ -146,6 +147,7 @@ impl Planner<'_> {
         for (at, (key, (id, new))) in config.keys.iter().zip(keys).enumerate() {
             self.key(key, at, id, new);
         }
+        self.policies(config, prune);
         self.secrets_are_unique();
         if let Some(named) = &named {
             self.prune_rest(named);
@@ -337,6 +339,37 @@ impl Planner<'_> {
         }
     }
 
+    /// What the file says of itself stays where it says nothing; an owner that it names says all that is said of it.
+    fn policies(&mut self, config: &Config, prune: bool) {
+        if config.loss.is_some() || prune {
+            self.policy(Owner::Platform, config.loss.as_deref(), "platform".into(), "loss".into());
+        }
+        for tenant in &config.tenants {
+            let owner = Owner::Tenant(self.tenant_id(&tenant.name));
+            self.policy(owner, tenant.loss.as_deref(), format!("tenant {}", tenant.name), format!("{}.loss", tenant.path));
+        }
+        for (at, scope) in config.scopes.iter().enumerate() {
+            let tenant = self.homes.scopes[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
+            let shown = format!("{} {}", scope.kind, self.shown("scope", &tenant, &scope.name));
+            let owner = Owner::Scope(self.names.scopes[&(tenant, scope.name.clone())]);
+            self.policy(owner, scope.loss.as_deref(), shown, format!("{}.loss", scope.path));
+        }
+        for (at, key) in config.keys.iter().enumerate() {
+            let tenant = self.homes.keys[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
+            let shown = format!("key {}", self.shown("key", &tenant, &key.name));
+            let owner = Owner::Key(self.names.keys[&(tenant, key.name.clone())]);
+            self.policy(owner, key.loss.as_deref(), shown, format!("{}.loss", key.path));
+        }
+    }
+
+    fn policy(&mut self, owner: Owner, loss: Option<&str>, shown: String, path: String) {
+        let current = self.state.books.policies.get(&owner);
+        let is_new = current.is_none_or(|policy| policy.settings.is_empty());
+        let settings = loss.map(|rules| policy::Setting::Losses(rules.to_owned())).into_iter().collect();
+        let change = made_or_changed(is_new, "policy", shown);
+        self.add(current, policy::Command::Set(settings), change, &path, |command| Step::Policy(owner, command));
+    }
+
     fn key(&mut self, key: &Key, at: usize, id: KeyId, new: bool) {
         let home = self.homes.keys[at].clone().expect("a key without a place is a problem");
         let tenant = self.tenant_id(&home.tenant);
@@ -357,6 +390,7 @@ impl Planner<'_> {
         }
         let settings = key::Settings { tenant, scope, name: key.name.clone(), models: key.models.clone(), rates: key.rates };
         let change = made_or_changed(new, "key", shown);
+        self.names.keys.insert((home.tenant.clone(), key.name.clone()), id);
         self.add(self.state.books.keys.get(&id), key::Command::Set { settings, secret }, change, &key.path, |command| {
             Step::Key(id, command)
         });

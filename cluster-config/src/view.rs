@@ -7,7 +7,7 @@ mod resolve;
 pub use resolve::{Candidate, Listing, ModelRefusal, Resolved};
 
 use crate::pattern;
-use dialects::{Dialect, providers::Known};
+use dialects::{Dialect, exchange::loss::LossRules, providers::Known};
 use events::{
     BudgetId, Event, KeyId, ModelId, Owner, ProviderId, Rates, State, TenantId, budget, catalogue,
     envelope::Recorded,
@@ -65,6 +65,8 @@ pub struct Principal {
     pub budgets: Vec<Arc<PathBudget>>,
     /// Models that it may use, with wildcards; None: all.
     pub models: Option<Vec<String>>,
+    /// What the key and those above it say about losses in translation; the last word counts, and the nearest has it.
+    pub losses: LossRules,
     pub hash: KeyHash,
 }
 
@@ -150,6 +152,7 @@ impl View {
             Event::Catalogue(catalogue::Event::EntrySet { name, .. } | catalogue::Event::EntryRemoved { name }) => {
                 self.entry_changed(state, name)
             }
+            Event::Policy(owner, _) => self.remake_below(state, *owner),
             Event::Node(..) | Event::Call(..) => return false,
         }
         self.position = record.envelope.n + 1;

@@ -395,3 +395,35 @@ fn shape(budget: &PathBudget) -> String {
     let budget::Identity { unit, every, only, .. } = &budget.identity;
     format!("budget {} {} {unit:?} {every:?} {only:?} {:?}", budget.level, budget.owner_name, budget.terms)
 }
+
+#[test]
+fn the_nearest_has_the_last_word_about_losses() {
+    use dialects::exchange::loss::{LossKind, LossPolicy};
+    let file = |platform: &str, tenant: &str, scope: &str, key: &str| {
+        let loss = |rules: &str| if rules.is_empty() { String::new() } else { format!(", loss: \"{rules}\"") };
+        let own = if platform.is_empty() { String::new() } else { format!("loss: \"{platform}\"\n") };
+        format!(
+            "{own}tenants: [{{name: acme{}}}]\nscopes: [{{name: team, kind: team, parent: acme{}}}]\nkeys: [{{name: k, scope: team, secret: secret-k{}}}]\n",
+            loss(tenant),
+            loss(scope),
+            loss(key)
+        )
+    };
+    let mut world = World::with_catalogue();
+    let policy = |world: &World, kind| principal(world, "secret-k").losses.policy(kind);
+    world.apply(&file("", "", "", ""), false);
+    assert_eq!(policy(&world, LossKind::Image), LossPolicy::Refuse);
+    let changes = world.apply(&file("pass", "image=warn,audio=warn", "audio=pass", "image=refuse"), false);
+    let shown: Vec<(&str, &str)> = changes.iter().map(|change| (change.kind, change.name.as_str())).collect();
+    assert_eq!(shown, [("policy", "platform"), ("policy", "tenant acme"), ("policy", "team team"), ("policy", "key k")]);
+    assert_eq!(policy(&world, LossKind::Image), LossPolicy::Refuse);
+    assert_eq!((policy(&world, LossKind::Audio), policy(&world, LossKind::Sampling)), (LossPolicy::Pass, LossPolicy::Pass));
+    // what an owner that is named says no more is gone; what the file does not say of itself stays
+    world.apply(&file("", "image=warn", "", ""), false);
+    assert_eq!((policy(&world, LossKind::Image), policy(&world, LossKind::Audio)), (LossPolicy::Warn, LossPolicy::Pass));
+    world.apply(&file("", "", "", ""), true);
+    assert_eq!((policy(&world, LossKind::Image), policy(&world, LossKind::Sampling)), (LossPolicy::Refuse, LossPolicy::Warn));
+    let problems = world.plan(&file("", "picture=warn", "", "image=maybe"), false).expect_err("no rules");
+    let places: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
+    assert_eq!(places, ["keys[0].loss", "tenants[0].loss"]);
+}

@@ -181,6 +181,41 @@ pub struct Adjusted {
     pub reason: String,
 }
 
+/// Which half of an exchange a loss stood in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Half {
+    Request,
+    Answer,
+}
+
+impl Half {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Half::Request => "request",
+            Half::Answer => "answer",
+        }
+    }
+}
+
+/// Something that one dialect says and the other cannot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Loss {
+    pub half: Half,
+    /// `dialects::LossKind::as_str`.
+    pub kind: String,
+    /// Where it stood, as `tools[0].strict`.
+    pub path: String,
+}
+
+/// What a call lost between its caller's dialect and its provider's: a part of its record, right before it, in the same transaction.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Translated {
+    pub key: KeyId,
+    pub provider: ProviderId,
+    /// At most [`crate::limits::LOSSES_RECORDED_MAX`].
+    pub losses: Vec<Loss>,
+}
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     Admitted(Box<Admitted>),
@@ -189,6 +224,7 @@ pub enum Event {
     Released { key: KeyId, reason: Unsent },
     Orphaned(Orphaned),
     Adjusted(Box<Adjusted>),
+    Translated(Box<Translated>),
 }
 
 /// An open call: what it holds.

@@ -7,7 +7,7 @@ mod call;
 mod parts;
 mod policy;
 
-use crate::{Event, State, TenantId, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant};
+use crate::{Event, State, StreamId, TenantId, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant};
 use serde_json::{Map, Value, json};
 
 /// One record as CloudEvents JSON. `state` gives names to ids and units to amounts, and must have folded the record; `cluster` is
@@ -41,6 +41,7 @@ pub fn type_name(event: &Event) -> &'static str {
         Event::Budget(_, event) => budget_type(event),
         Event::Node(_, event) => node_type(event),
         Event::Call(_, event) => call::type_name(event),
+        Event::Policy(_, crate::policy::Event::Set(_)) => "tollgate.policy.set.v1",
     }
 }
 
@@ -124,6 +125,7 @@ fn data(event: &Event, state: &State) -> Value {
         Event::Budget(id, event) => with("budget", id.to_string(), policy::budget(*id, event, state)),
         Event::Node(id, event) => with("node", id.to_string(), policy::node(event)),
         Event::Call(id, event) => with("call", id.to_string(), call::data(event, state)),
+        Event::Policy(owner, event) => with("policy", StreamId::Policy(*owner).to_string(), policy::policy(*owner, event, state)),
     }
 }
 

@@ -2,9 +2,9 @@
 //! behind the old ones, never a change to one of them.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, ProviderId, ScopeId, StreamId, TenantId, budget, call, catalogue,
+    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, budget, call, catalogue,
     codec::{self, Undecodable},
-    key, model, node, provider, scope, tenant,
+    key, model, node, policy, provider, scope, tenant,
 };
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +20,7 @@ pub enum Event {
     Budget(BudgetId, budget::Event),
     Node(NodeId, node::Event),
     Call(CallId, call::Event),
+    Policy(Owner, policy::Event),
 }
 
 /// An event without its stream, which the envelope names. Variants are only ever added, at the end.
@@ -34,6 +35,7 @@ enum Body {
     Budget(budget::Event),
     Node(node::Event),
     Call(call::Event),
+    Policy(policy::Event),
 }
 
 /// [`Body`] to be written: the same variants in the same order, held by the golden bytes.
@@ -48,6 +50,7 @@ enum Written<'a> {
     Budget(&'a budget::Event),
     Node(&'a node::Event),
     Call(&'a call::Event),
+    Policy(&'a policy::Event),
 }
 
 impl Event {
@@ -63,6 +66,7 @@ impl Event {
             Event::Budget(id, _) => StreamId::Budget(*id),
             Event::Node(id, _) => StreamId::Node(*id),
             Event::Call(id, _) => StreamId::Call(*id),
+            Event::Policy(owner, _) => StreamId::Policy(*owner),
         }
     }
 
@@ -78,6 +82,7 @@ impl Event {
             Event::Budget(_, event) => Written::Budget(event),
             Event::Node(_, event) => Written::Node(event),
             Event::Call(_, event) => Written::Call(event),
+            Event::Policy(_, event) => Written::Policy(event),
         })
     }
 
@@ -93,6 +98,7 @@ impl Event {
             (StreamId::Budget(id), Body::Budget(event)) => Event::Budget(id, event),
             (StreamId::Node(id), Body::Node(event)) => Event::Node(id, event),
             (StreamId::Call(id), Body::Call(event)) => Event::Call(id, event),
+            (StreamId::Policy(owner), Body::Policy(event)) => Event::Policy(owner, event),
             (stream, _) => return Err(Undecodable(format!("an event of another noun in {stream}"))),
         })
     }

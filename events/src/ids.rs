@@ -3,6 +3,7 @@
 //! What is configured is numbered in the order of its making (the number comes in with the command); a call's id is random,
 //! ordered by time, and made on the node that carries it.
 
+use crate::Owner;
 use serde::{Deserialize, Serialize};
 use std::{fmt, str::FromStr};
 
@@ -134,6 +135,8 @@ pub enum StreamId {
     Call(CallId),
     /// The price book of the shipped catalogue.
     Catalogue,
+    /// What an owner says about calls below it.
+    Policy(Owner),
 }
 
 impl StreamId {
@@ -149,6 +152,10 @@ impl StreamId {
             StreamId::Node(id) => (7, id.0.into()),
             StreamId::Call(id) => (8, id.0),
             StreamId::Catalogue => (9, 0),
+            StreamId::Policy(owner) => {
+                let (kind, id) = owner.to_parts();
+                (10, (u128::from(kind) << 64) | u128::from(id))
+            }
         }
     }
 
@@ -165,6 +172,7 @@ impl StreamId {
             7 => StreamId::Node(NodeId(small.ok()?)),
             8 => StreamId::Call(CallId(number)),
             9 if number == 0 => StreamId::Catalogue,
+            10 => StreamId::Policy(Owner::from_parts(u8::try_from(number >> 64).ok()?, number as u64)?),
             _ => return None,
         })
     }
@@ -182,6 +190,7 @@ impl fmt::Display for StreamId {
             StreamId::Node(id) => id.fmt(f),
             StreamId::Call(id) => id.fmt(f),
             StreamId::Catalogue => f.write_str("catalogue"),
+            StreamId::Policy(owner) => write!(f, "policy_{owner}"),
         }
     }
 }
@@ -228,7 +237,7 @@ mod tests {
         assert_eq!("bud_7".parse(), Ok(BudgetId(7)));
         assert!("key_7".parse::<BudgetId>().is_err());
         assert_eq!("0:17".parse(), Ok(Position::new(17)));
-        for stream in [StreamId::Key(KeyId(3)), StreamId::Call(call), StreamId::Catalogue] {
+        for stream in [StreamId::Key(KeyId(3)), StreamId::Call(call), StreamId::Catalogue, StreamId::Policy(Owner::Key(KeyId(u64::MAX)))] {
             let (kind, number) = stream.to_parts();
             assert_eq!(StreamId::from_parts(kind, number), Some(stream));
         }

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod model;
 pub mod money;
 pub mod node;
+pub mod policy;
 pub mod price;
 pub mod provider;
 pub mod scope;
@@ -113,7 +114,39 @@ pub enum Owner {
     Key(KeyId),
 }
 
+impl std::fmt::Display for Owner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Owner::Platform => f.write_str("platform"),
+            Owner::Tenant(id) => id.fmt(f),
+            Owner::Scope(id) => id.fmt(f),
+            Owner::Key(id) => id.fmt(f),
+        }
+    }
+}
+
 impl Owner {
+    /// Kind and number, as keys of rows and streams hold them.
+    pub fn to_parts(self) -> (u8, u64) {
+        match self {
+            Owner::Platform => (0, 0),
+            Owner::Tenant(id) => (1, id.0),
+            Owner::Scope(id) => (2, id.0),
+            Owner::Key(id) => (3, id.0),
+        }
+    }
+
+    /// The opposite of [`Owner::to_parts`].
+    pub fn from_parts(kind: u8, number: u64) -> Option<Owner> {
+        match (kind, number) {
+            (0, 0) => Some(Owner::Platform),
+            (1, id) => Some(Owner::Tenant(TenantId(id))),
+            (2, id) => Some(Owner::Scope(ScopeId(id))),
+            (3, id) => Some(Owner::Key(KeyId(id))),
+            _ => None,
+        }
+    }
+
     /// The word for its level in JSON and messages.
     pub fn level(self) -> &'static str {
         match self {

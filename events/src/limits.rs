@@ -85,6 +85,8 @@ pub const CLAIMS_MAX: usize = 10_000;
 pub const LOST_AFTER: Duration = Duration::from_secs(15 * 60);
 /// Bodies up to this size, in bytes, are translated where they are; larger ones off the runtime.
 pub const TRANSLATE_INLINE_BYTES_MAX: usize = 64 << 10;
+/// Losses in one call's record: more of them say no more.
+pub const LOSSES_RECORDED_MAX: usize = 32;
 /// With no quorum for this long nothing new is admitted.
 pub const ADMIT_WAIT: Duration = Duration::from_secs(3);
 /// An end waits this long for its record.

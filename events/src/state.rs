@@ -144,6 +144,7 @@ impl State {
                 }
             }
             Event::Call(id, event) => self.fold_call(*id, event, at),
+            Event::Policy(owner, event) => self.books.policies.entry(*owner).apply(event, at),
         }
         self.index(event);
     }
@@ -153,9 +154,10 @@ impl State {
         let stream = event.stream();
         if !matches!(event, Event::Call(..)) {
             *self.books.versions.entry(stream) += 1;
-            let (_, number) = stream.to_parts();
-            let number = u64::try_from(number).expect("only calls have larger ids");
-            self.books.head.next_id = self.books.head.next_id.max(number.saturating_add(1));
+            // streams of policies are numbered by their owners
+            if let Ok(number) = u64::try_from(stream.to_parts().1) {
+                self.books.head.next_id = self.books.head.next_id.max(number.saturating_add(1));
+            }
         }
         if let Some(owner) = self.bound_by(event) {
             self.books.changed.insert(owner, self.books.n);
@@ -172,11 +174,17 @@ impl State {
             Event::Scope(id, _) => self.books.scopes.get(id).map(|scope| Owner::Tenant(scope.tenant)),
             Event::Key(id, _) => Some(Owner::Key(*id)),
             Event::Budget(_, budget::Event::Alerted { .. }) => None,
-            Event::Budget(id, _) => match self.books.budgets.get(id)?.identity.owner {
-                Owner::Scope(scope) => self.books.scopes.get(&scope).map(|scope| Owner::Tenant(scope.tenant)),
-                owner => Some(owner),
-            },
+            Event::Budget(id, _) => self.binds_below(self.books.budgets.get(id)?.identity.owner),
+            Event::Policy(owner, _) => self.binds_below(*owner),
             _ => None,
+        }
+    }
+
+    /// The level at which changes of an owner's are kept: a scope's at its tenant.
+    fn binds_below(&self, owner: Owner) -> Option<Owner> {
+        match owner {
+            Owner::Scope(scope) => self.books.scopes.get(&scope).map(|scope| Owner::Tenant(scope.tenant)),
+            owner => Some(owner),
         }
     }
 
@@ -193,6 +201,7 @@ impl State {
             Event::Budget(_, budget::Event::Opened { identity, .. }) => self.tenant_of_owner(identity.owner),
             Event::Budget(id, _) => self.books.budgets.get(id).and_then(|budget| self.tenant_of_owner(budget.identity.owner)),
             Event::Call(id, event) => self.tenant_of_call(*id, event),
+            Event::Policy(owner, _) => self.tenant_of_owner(*owner),
             Event::Model(..) | Event::Catalogue(_) | Event::Node(..) => None,
         }
     }

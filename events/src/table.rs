@@ -228,25 +228,13 @@ impl RowKey for StreamId {
 
 impl RowKey for Owner {
     fn write(&self, out: &mut Vec<u8>) {
-        let (kind, number) = match self {
-            Owner::Platform => (0, 0),
-            Owner::Tenant(id) => (1, id.0),
-            Owner::Scope(id) => (2, id.0),
-            Owner::Key(id) => (3, id.0),
-        };
+        let (kind, number) = self.to_parts();
         out.push(kind);
         out.extend_from_slice(&number.to_be_bytes());
     }
     fn read(bytes: &[u8]) -> Option<Self> {
         let (kind, number) = bytes.split_first()?;
-        let number = u64::from_be_bytes(number.try_into().ok()?);
-        match (kind, number) {
-            (0, 0) => Some(Owner::Platform),
-            (1, id) => Some(Owner::Tenant(TenantId(id))),
-            (2, id) => Some(Owner::Scope(ScopeId(id))),
-            (3, id) => Some(Owner::Key(KeyId(id))),
-            _ => None,
-        }
+        Owner::from_parts(*kind, u64::from_be_bytes(number.try_into().ok()?))
     }
 }
 

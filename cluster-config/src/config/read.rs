@@ -7,7 +7,7 @@ use crate::{
     tree::Node,
     values,
 };
-use dialects::Dialect;
+use dialects::{Dialect, exchange::loss::LossRules};
 use events::{
     Every, Rates, Unit, budget, limits,
     price::{Bounds, Long, Price},
@@ -22,6 +22,7 @@ pub(super) fn file(node: &Node, problems: &mut Problems) -> Config {
     let newest_catalogue = word(&file, "catalogue", &[("keep", false), ("shipped", true)], problems).unwrap_or(false);
     Config {
         newest_catalogue,
+        loss: loss(&file, problems),
         budgets: budgets(&file, problems),
         providers: each(&file, "providers", problems, provider),
         models: each(&file, "models", problems, model),
@@ -70,6 +71,16 @@ fn place(of: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<String
     let text = of.needed(field, problems);
     let check = |text: &str| text.splitn(2, '/').try_for_each(values::name);
     checked(of.at(field), text, check, problems)
+}
+
+/// What becomes of what a provider's dialect cannot say: rules as in the header `x-tollgate-loss`.
+fn loss(of: &Fields<'_>, problems: &mut Problems) -> Option<String> {
+    const BYTES_MAX: usize = 512; // every kind, named once
+    let check = |text: &str| match text.parse::<LossRules>() {
+        Ok(_) if text.len() > BYTES_MAX => Err(format!("must have at most {BYTES_MAX} bytes")),
+        read => read.map(drop).map_err(|wrong| wrong.to_string()),
+    };
+    checked(of.at("loss"), of.text("loss", problems), check, problems)
 }
 
 fn rates(of: &Fields<'_>, problems: &mut Problems) -> Rates {
@@ -193,8 +204,8 @@ fn target(node: &Node, path: &str, problems: &mut Problems) -> Option<Target> {
 fn tenant(node: &Node, path: &str, problems: &mut Problems) -> Option<Tenant> {
     let fields = Fields::of(node, path, fields::TENANT, problems);
     let name = name(&fields, "name", problems);
-    let (rates, budgets) = (rates(&fields, problems), budgets(&fields, problems));
-    Some(Tenant { path: path.to_owned(), name: name?, rates, budgets })
+    let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
+    Some(Tenant { path: path.to_owned(), name: name?, rates, loss, budgets })
 }
 
 fn scope(node: &Node, path: &str, problems: &mut Problems) -> Option<Scope> {
@@ -203,8 +214,8 @@ fn scope(node: &Node, path: &str, problems: &mut Problems) -> Option<Scope> {
     let kind = fields.text("kind", problems);
     let kind = checked(fields.at("kind"), kind.or(Some("scope")), values::name, problems);
     let parent = place(&fields, "parent", problems);
-    let (rates, budgets) = (rates(&fields, problems), budgets(&fields, problems));
-    Some(Scope { path: path.to_owned(), name: name?, kind: kind?, parent: parent?, rates, budgets })
+    let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
+    Some(Scope { path: path.to_owned(), name: name?, kind: kind?, parent: parent?, rates, loss, budgets })
 }
 
 fn key(node: &Node, path: &str, problems: &mut Problems) -> Option<Key> {
@@ -214,8 +225,8 @@ fn key(node: &Node, path: &str, problems: &mut Problems) -> Option<Key> {
     let models = key_models(&fields, problems);
     let secret = fields.text("secret", problems);
     let secret = checked(fields.at("secret"), secret, values::secret, problems);
-    let (rates, budgets) = (rates(&fields, problems), budgets(&fields, problems));
-    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, budgets, secret: secret.map(Secret) })
+    let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
+    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, loss, budgets, secret: secret.map(Secret) })
 }
 
 fn key_models(of: &Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {

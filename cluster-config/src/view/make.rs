@@ -2,6 +2,7 @@
 
 use super::{EntryView, KeyState, Level, ModelView, PathBudget, Principal, ProviderView, TargetView, View};
 use crate::pattern;
+use dialects::exchange::loss::LossRules;
 use events::{
     BudgetId, KeyId, ModelId, Owner, ProviderId, Rates, ScopeId, State, TenantId, budget::Budget, catalogue::Entry, key::Key, limits,
     model::Model, price::Price, scope::Scope,
@@ -77,9 +78,10 @@ impl View {
         levels.extend(scopes.iter().map(|(id, scope)| level(Owner::Scope(*id), &scope.name, &scope.kind, scope.rates)));
         levels.push(level(Owner::Tenant(key.tenant), &tenant_name, "tenant", tenant.map(|tenant| tenant.rates).unwrap_or_default()));
         let owners = levels.iter().map(|level| level.owner).chain([Owner::Platform]);
+        let losses = losses(state, owners.clone());
         let budgets = owners.filter_map(|owner| self.budgets.get(&owner)).flat_map(|budgets| budgets.iter().cloned()).collect();
         let (name, models) = (key.name.clone(), key.models.clone());
-        Principal { key: id, name, tenant: key.tenant, tenant_name, state: key_state, levels, budgets, models, hash: key.hash }
+        Principal { key: id, name, tenant: key.tenant, tenant_name, state: key_state, levels, budgets, models, losses, hash: key.hash }
     }
 
     pub(super) fn budget_changed(&mut self, state: &State, id: BudgetId) {
@@ -95,6 +97,11 @@ impl View {
             true => drop(self.budgets.remove_mut(&owner)),
             false => self.budgets.insert_mut(owner, Arc::new(budgets)),
         }
+        self.remake_below(state, owner);
+    }
+
+    /// Brings every key up to date that something of an owner's binds.
+    pub(super) fn remake_below(&mut self, state: &State, owner: Owner) {
         match owner {
             Owner::Platform => state.books.keys.iter().for_each(|(id, _)| self.remake(state, *id)),
             Owner::Tenant(id) => self.remake_tenant(state, id),
@@ -160,6 +167,14 @@ fn scopes_above(state: &State, scope: Option<ScopeId>) -> Vec<(ScopeId, &Scope)>
     let find = |id: ScopeId| state.books.scopes.get(&id).map(|scope| (id, scope));
     let above = std::iter::successors(scope.and_then(find), |(_, scope)| scope.parent.and_then(find));
     above.take(limits::SCOPE_DEPTH_MAX).collect()
+}
+
+/// What owners say about losses, from near to far: so that the nearest has the last word, they are read from the end.
+fn losses(state: &State, owners: impl Iterator<Item = Owner>) -> LossRules {
+    let said = owners.filter_map(|owner| state.books.policies.get(&owner)?.losses());
+    let mut rules: Vec<LossRules> = said.filter_map(|rules| rules.parse().ok()).collect();
+    rules.reverse();
+    rules.into_iter().fold(LossRules::default(), LossRules::then)
 }
 
 fn is_open(budget: &Budget) -> bool {

@@ -3,7 +3,7 @@
 use super::parts;
 use crate::{
     BudgetId, Figures, Position, State,
-    call::{Adjusted, Admitted, Attempt, AttemptEnd, Bound, Decision, Event, Extended, Finished, Orphaned, Unsent},
+    call::{Adjusted, Admitted, Attempt, AttemptEnd, Bound, Decision, Event, Extended, Finished, Orphaned, Translated, Unsent},
 };
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ pub fn type_name(event: &Event) -> &'static str {
         Event::Released { .. } => "tollgate.call.released.v1",
         Event::Orphaned(_) => "tollgate.call.orphaned.v1",
         Event::Adjusted(_) => "tollgate.call.adjusted.v1",
+        Event::Translated(_) => "tollgate.call.translated.v1",
     }
 }
 
@@ -26,6 +27,7 @@ pub fn data(event: &Event, state: &State) -> Value {
         Event::Released { key, reason } => json!({"key": key.to_string(), "reason": unsent(*reason)}),
         Event::Orphaned(orphaned) => self::orphaned(orphaned),
         Event::Adjusted(adjusted) => self::adjusted(adjusted, state),
+        Event::Translated(translated) => self::translated(translated, state),
     }
 }
 
@@ -108,5 +110,12 @@ fn adjusted(adjusted: &Adjusted, state: &State) -> Value {
     json!({
         "key": adjusted.key.to_string(), "admitted_at": adjusted.admitted_at.to_string(), "deltas": parts::amounts(&adjusted.deltas, state),
         "delta": adjusted.delta.to_string(), "reason": adjusted.reason,
+    })
+}
+
+fn translated(translated: &Translated, state: &State) -> Value {
+    let losses = translated.losses.iter().map(|loss| json!({"half": loss.half.as_str(), "kind": loss.kind, "path": loss.path}));
+    json!({
+        "key": translated.key.to_string(), "provider": parts::provider_name(translated.provider, state), "losses": losses.collect::<Value>(),
     })
 }

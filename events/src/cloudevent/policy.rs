@@ -2,9 +2,9 @@
 
 use super::{parts, tenant_name};
 use crate::{
-    BudgetId, KeyId, ModelId, ProviderId, ScopeId, State, TenantId, budget, catalogue, key, model,
+    BudgetId, KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, budget, catalogue, key, model,
     money::amount_text,
-    node,
+    node, policy as said,
     provider::{self, OnClientGone},
     scope, tenant,
 };
@@ -117,6 +117,13 @@ pub fn budget(id: BudgetId, event: &budget::Event, state: &State) -> Value {
         }
         budget::Event::Closed | budget::Event::Reopened => json!({}),
     }
+}
+
+/// What an owner says: each setting under its name in the configuration.
+pub fn policy(owner: Owner, event: &said::Event, state: &State) -> Value {
+    let said::Event::Set(settings) = event;
+    let losses = settings.iter().map(|said::Setting::Losses(rules)| rules.as_str()).next();
+    json!({"owner": parts::owner(owner, state), "loss": losses})
 }
 
 pub fn node(event: &node::Event) -> Value {

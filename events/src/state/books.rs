@@ -3,7 +3,7 @@
 use crate::{
     BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, budget, call, catalogue,
     codec::Undecodable,
-    key, model, node, provider, scope,
+    key, model, node, policy, provider, scope,
     table::{Change, Table},
     tenant,
 };
@@ -48,6 +48,7 @@ pub struct Books {
     pub versions: Table<StreamId, u64>,
     /// The position behind the last change of what binds calls.
     pub changed: Table<Owner, u64>,
+    pub policies: Table<Owner, policy::Policy>,
     /// Derived: budgets by what makes them themselves.
     pub(super) budget_ids: BTreeMap<budget::Identity, BudgetId>,
     /// Derived: open calls by age.
@@ -120,6 +121,10 @@ macro_rules! each_table {
             let $table = &mut $books.changed;
             $body
         }
+        {
+            let $table = &mut $books.policies;
+            $body
+        }
     }};
 }
 
@@ -143,6 +148,7 @@ impl Books {
             meters: Table::new(13),
             versions: Table::new(14),
             changed: Table::new(15),
+            policies: Table::new(16),
             budget_ids: BTreeMap::new(),
             open_times: BTreeSet::new(),
             orphan_times: BTreeSet::new(),
@@ -171,6 +177,7 @@ impl Books {
             self.meters.digest(),
             self.versions.digest(),
             self.changed.digest(),
+            self.policies.digest(),
         ];
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
     }

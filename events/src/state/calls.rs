@@ -20,6 +20,7 @@ impl State {
             Event::Released { .. } => self.close(id, None, at),
             Event::Orphaned(_) => self.orphan(id, at),
             Event::Adjusted(adjusted) => self.adjust(id, adjusted, at),
+            Event::Translated(_) => self.count_event(id),
         }
     }
 
@@ -73,6 +74,15 @@ impl State {
                 window.held = window.held.saturating_add(amount);
                 window.open_calls = window.open_calls.saturating_add(u64::from(joins));
             });
+        }
+    }
+
+    /// An event that changes nothing but the length of its stream.
+    fn count_event(&mut self, id: CallId) {
+        if let Some(open) = self.books.open.get_mut(&id) {
+            open.version += 1;
+        } else if let Some(orphan) = self.books.orphans.get_mut(&id) {
+            orphan.open.version += 1;
         }
     }
 

@@ -105,8 +105,13 @@ impl State {
             _ => None,
         });
         if let Some(first) = earlier.next() {
-            // a cache hit is admitted and finished at once; more than that of one call in one transaction nobody has to say
-            let at_once = matches!((first, event), (call::Event::Admitted(_), call::Event::Finished(_) | call::Event::Released { .. }));
+            // a cache hit is admitted and finished at once, and a record may say before it what was lost; more than that of one call in
+            // one transaction nobody has to say
+            let at_once = matches!(
+                (first, event),
+                (call::Event::Admitted(_), call::Event::Finished(_) | call::Event::Released { .. })
+                    | (call::Event::Translated(_), call::Event::Finished(_))
+            );
             return taken_if(at_once && earlier.next().is_none(), Outcome::Conflict);
         }
         match event {
@@ -120,7 +125,10 @@ impl State {
                 let sane = extended.adds.iter().all(|(_, amount)| (0..=limits::MONEY_PICO_MAX).contains(amount));
                 taken_if(sane && self.can_hold(&extended.ceiling, extended.adds.iter().map(|(id, _)| id)), Outcome::Conflict)
             }
-            call::Event::Finished(_) | call::Event::Released { .. } => taken_if(self.may_record(*id, session), Outcome::Duplicate),
+            call::Event::Translated(translated) if translated.losses.len() > limits::LOSSES_RECORDED_MAX => Outcome::Conflict,
+            call::Event::Translated(_) | call::Event::Finished(_) | call::Event::Released { .. } => {
+                taken_if(self.may_record(*id, session), Outcome::Duplicate)
+            }
             call::Event::Orphaned(_) => taken_if(self.session_ended(*id), Outcome::NotOpen),
             // what is not closed has no figure to be corrected
             call::Event::Adjusted(adjusted) => {

@@ -4,7 +4,7 @@ use events::{
     Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp,
     Unit, Usage, budget, call, catalogue,
     key::{self, KeyHash},
-    model, node,
+    model, node, policy,
     price::{Bounds, Long, Price},
     provider, scope, tenant,
 };
@@ -60,12 +60,14 @@ samples! {
     Event::Call(_, call::Event::Admitted(_)) => Event::Call(a_call(), call::Event::Admitted(Box::new(admitted())));
     Event::Call(_, call::Event::Extended(_)) => Event::Call(a_call(), call::Event::Extended(extended()));
     Event::Call(_, call::Event::Orphaned(_)) => Event::Call(a_call(), call::Event::Orphaned(orphaned()));
+    Event::Call(_, call::Event::Translated(_)) => Event::Call(a_call(), call::Event::Translated(Box::new(translated())));
     Event::Call(_, call::Event::Finished(_)) => Event::Call(a_call(), call::Event::Finished(Box::new(finished())));
     Event::Call(_, call::Event::Released { .. }) => Event::Call(a_call(), call::Event::Released { key: KEY, reason: call::Unsent::CallerGone });
     Event::Call(_, call::Event::Adjusted(_)) => Event::Call(a_call(), call::Event::Adjusted(Box::new(adjusted())));
     Event::Budget(_, budget::Event::Alerted { .. }) => Event::Budget(BUDGET, budget::Event::Alerted { window: at(), threshold_ppm: 800_000 });
     Event::Budget(_, budget::Event::Closed) => Event::Budget(BUDGET, budget::Event::Closed);
     Event::Budget(_, budget::Event::Reopened) => Event::Budget(BUDGET, budget::Event::Reopened);
+    Event::Policy(_, policy::Event::Set(_)) => Event::Policy(Owner::Tenant(TENANT), policy::Event::Set(vec![policy::Setting::Losses("warn,image=refuse".into())]));
     Event::Node(_, node::Event::Lost) => Event::Node(NODE, node::Event::Lost);
     Event::Node(_, node::Event::Removed) => Event::Node(NODE, node::Event::Removed);
     Event::Model(_, model::Event::Removed) => Event::Model(MODEL, model::Event::Removed);
@@ -236,6 +238,12 @@ fn finished() -> call::Finished {
         total_ms: 1_300,
         decision: call::Decision { candidates: vec![(PROVIDER, "gpt-4o-mini".into())], price: Some(price()), bound: call::Bound::Tokens },
     }
+}
+
+fn translated() -> call::Translated {
+    let loss = |half, kind: &str, path: &str| call::Loss { half, kind: kind.into(), path: path.into() };
+    let losses = vec![loss(call::Half::Request, "sampling", "seed"), loss(call::Half::Answer, "thinking", "content[0].signature")];
+    call::Translated { key: KEY, provider: PROVIDER, losses }
 }
 
 fn adjusted() -> call::Adjusted {

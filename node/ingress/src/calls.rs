@@ -78,7 +78,7 @@ async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) ->
     let place = app.places.clone().try_acquire_owned().map_err(|_| Fault::gateway_busy("this node carries as many calls as it can"))?;
     let tags = tags(&parts.headers)?;
     let timeout = timeout(&parts.headers)?;
-    let losses = losses(&parts.headers)?;
+    let losses = principal.losses.clone().then(losses(&parts.headers)?);
     let body = read_body(&parts.headers, body).await?;
     let request = read_request(endpoint, &body).map_err(|invalid| Fault::invalid(&invalid))?;
     check(&request)?;

@@ -4,7 +4,7 @@
 //! process. Whoever ends the process lets them out before, by [`flush`].
 
 use super::json::Json;
-use actors::report::Report;
+use actors::{report::Report, translation::Lost};
 use events::limits;
 use parking_lot::Mutex;
 use std::{
@@ -83,6 +83,7 @@ pub fn call(report: &Report<'_>) {
         duration_ms = report.took.as_millis() as u64,
         first_token_ms = report.first_token.map(|after| after.as_millis() as u64),
         overhead_us = report.overhead.as_micros() as u64,
+        lost = report.lost.and_then(Lost::fields),
         "call"
     );
 }

@@ -86,6 +86,7 @@ impl Sample {
             took: Duration::from_millis(40),
             first_token: None,
             overhead: Duration::from_micros(150),
+            lost: None,
         }
     }
 }

@@ -166,6 +166,18 @@ impl FromStr for LossRules {
 }
 
 impl LossRules {
+    /// One policy for every kind.
+    pub fn all(policy: LossPolicy) -> LossRules {
+        LossRules { rules: vec![(None, policy)] }
+    }
+
+    /// These rules, and then others, which have the last word.
+    #[must_use]
+    pub fn then(mut self, others: LossRules) -> LossRules {
+        self.rules.extend(others.rules);
+        self
+    }
+
     pub fn policy(&self, kind: LossKind) -> LossPolicy {
         let said = self.rules.iter().rev().find(|(about, _)| about.is_none_or(|about| about == kind));
         said.map_or(kind.default_policy(), |(_, policy)| *policy)

@@ -249,3 +249,31 @@ fn the_node_keeper_is_told_when_it_may_owe() {
     world.keep(Event::Node(NODE, node::Event::Removed));
     assert_eq!(world.state.take_due(), [crate::StreamId::Node(NODE)]);
 }
+
+/// What a call lost in translation stands right before its record: both or neither.
+#[test]
+fn losses_come_with_their_record() {
+    let mut world = World::new();
+    let losses = |count| {
+        let loss = crate::call::Loss { half: crate::call::Half::Request, kind: "sampling".into(), path: "seed".into() };
+        Call::Translated(Box::new(crate::call::Translated { key: KEY, provider: crate::ProviderId(5), losses: vec![loss; count] }))
+    };
+    let with = |id, count, used| {
+        let end = Call::Finished(Box::new(finished(KEY, figures(used))));
+        transaction(vec![], vec![Event::Call(call_id(id), losses(count)), Event::Call(call_id(id), end)])
+    };
+    let budget = world.budget(10, Owner::Scope(SCOPE), 20);
+    assert_eq!(world.say(with(1, 1, 3)), Outcome::Duplicate, "it was never admitted");
+    assert_eq!(world.admit(call_id(1), 8, &[budget]), Outcome::Taken);
+    assert_eq!(world.say(with(1, crate::limits::LOSSES_RECORDED_MAX + 1, 3)), Outcome::Conflict);
+    assert_eq!(world.say(with(1, 2, 3)), Outcome::Taken);
+    assert_eq!(world.books(budget), (3, 0, 0));
+    let [.., lost, end] = &world.history[..] else { panic!("two events") };
+    assert_eq!(
+        (lost.envelope.version, end.envelope.version, lost.envelope.tenant, lost.envelope.cause),
+        (2, 3, Some(TENANT), end.envelope.cause)
+    );
+    let before = world.history.len();
+    assert_eq!(world.say(with(1, 1, 3)), Outcome::Duplicate, "another record is in force");
+    assert_eq!(world.history.len(), before);
+}

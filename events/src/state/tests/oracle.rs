@@ -116,6 +116,7 @@ impl Oracle {
                 told.close(Status::Finished, used);
                 (told.uncertain, told.cost) = (finished.uncertain.0, finished.used.cost.0);
             }
+            Call::Translated(_) => assert!(matches!(told.status, Status::Open | Status::Orphaned), "P2: losses of {id} behind its record"),
             Call::Released { .. } => {
                 told.close(Status::Released, |_| 0);
                 told.cost = 0;
