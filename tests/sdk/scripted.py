@@ -221,3 +221,32 @@ class Scripted:
     def stop(self):
         self.server.shutdown()
         self.server.server_close()
+
+
+class Fixed:
+    """An upstream that gives one answer to whatever is asked."""
+
+    def __init__(self, text, kind):
+        class Given(BaseHTTPRequestHandler):
+            def log_message(self, *_):
+                pass
+
+            def do_POST(self):
+                self.rfile.read(int(self.headers.get("content-length") or 0))
+                self.send_response(200)
+                self.send_header("content-type", kind)
+                self.send_header("content-length", str(len(text.encode())))
+                self.end_headers()
+                self.wfile.write(text.encode())
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Given)
+        self.server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_):
+        self.server.shutdown()
+        self.server.server_close()

@@ -7,6 +7,7 @@ import httpx
 import openai
 import pytest
 from conftest import APP, HELLO, PRICE, Node, base_config
+from scripted import Fixed
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
 OPENAI_TOOLS = [{"type": "function", "function": {"name": "weather", "description": "The weather", "parameters": TOOL}}]
@@ -210,6 +211,65 @@ def test_what_changes_the_meaning_is_refused_and_hints_are_reported(gpt, node):
         gpt.chat.completions.create(model="claude", messages=HELLO, extra_headers={"x-tollgate-loss": "perhaps"})
     assert "pass, warn or refuse" in wrong.value.message
     assert node.budgets(APP)[0]["held"] in ("0", "0.00")
+
+
+def losses(node, call):
+    """What the record of a call says that it lost: half, kind and path."""
+    found = [event["data"] for event in node.events() if event["subject"] == call and event["type"] == "tollgate.call.translated.v1"]
+    assert len(found) <= 1
+    return [(loss["half"], loss["kind"], loss["path"]) for data in found for loss in data["losses"]]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_losses_stand_in_the_record_whatever_the_rules_say(gpt, node, stream):
+    raw = gpt.chat.completions.with_raw_response.create(model="claude", messages=HELLO, seed=7, logprobs=True, stream=stream, extra_headers={"x-tollgate-loss": "pass"})
+    list(raw.parse()) if stream else raw.parse()
+    assert "x-tollgate-lost" not in raw.headers
+    call = raw.headers["x-request-id"]
+    node.record(call)
+    assert losses(node, call) == [("request", "sampling", "seed"), ("request", "logprobs", "logprobs")]
+    kinds = [event["type"] for event in node.events() if event["subject"] == call]
+    assert kinds == [f"tollgate.call.{kind}.v1" for kind in ("admitted", "translated", "finished")]
+    raw = gpt.chat.completions.with_raw_response.create(model="claude", messages=HELLO)
+    assert losses(node, raw.headers["x-request-id"]) == []
+
+
+def test_what_a_stream_loses_after_its_head_stands_in_the_record_alone(claude, node):
+    """An upstream whose stream says, behind the head, what the caller's dialect has no word for."""
+    frames = [
+        {"choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello"}}]},
+        {"choices": [{"index": 0, "delta": {"content": " you"}, "logprobs": {"content": [{"token": " you", "logprob": -0.1, "bytes": None, "top_logprobs": []}]}}]},
+        {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}], "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5}},
+    ]
+    text = "".join(f"data: {json.dumps({'id': 'chatcmpl-1', 'object': 'chat.completion.chunk', 'created': 1, 'model': 'm', **frame})}\n\n" for frame in frames) + "data: [DONE]\n\n"
+    with Fixed(text, "text/event-stream") as upstream:
+        config = {"providers": [{"name": "fixed", "dialect": "openai", "base_url": f"{upstream.url}/v1"}], "models": [{"name": "fixed", "targets": [{"provider": "fixed", "model": "m"}], "price": PRICE}]}
+        assert node.apply(config).status_code == 200
+        raw = claude.messages.with_raw_response.create(model="fixed", max_tokens=9, messages=HELLO, stream=True)
+        events = list(raw.parse())
+    assert events[-1].type == "message_stop" and "x-tollgate-lost" not in raw.headers
+    call = raw.headers["x-request-id"]
+    node.record(call)
+    assert [(half, kind) for half, kind, _ in losses(node, call)] == [("answer", "logprobs")]
+
+
+def test_rules_about_losses_by_tenant_and_key(node):
+    def asked(secret, **headers):
+        body = {"model": "claude", "messages": HELLO, "logprobs": True, "seed": 7}
+        answer = httpx.post(f"{node.url}/v1/chat/completions", json=body, headers={"authorization": f"Bearer {secret}", **headers}, timeout=30)
+        return answer.status_code, answer.headers.get("x-tollgate-lost")
+
+    keys = [{"name": "plain", "scope": "rules", "secret": "sk-rules-plain-1"}, {"name": "strict", "scope": "rules", "secret": "sk-rules-strict", "loss": "refuse"}]
+    config = {"tenants": [{"name": "rules", "loss": "logprobs=warn"}], "keys": keys}
+    applied = node.apply(config)
+    assert applied.status_code == 200 and {"op": "create", "kind": "policy", "name": "tenant rules"} in applied.json()["changes"]
+    assert asked("sk-rules-plain-1") == (200, "seed,logprobs")
+    assert asked("sk-rules-strict")[0] == 400
+    assert asked("sk-rules-strict", **{"x-tollgate-loss": "warn,sampling=pass"}) == (200, "logprobs")
+    assert node.apply({"tenants": [{"name": "rules"}]}).status_code == 200
+    assert asked("sk-rules-plain-1")[0] == 400
+    wrong = node.apply({"tenants": [{"name": "rules", "loss": "logprobs=perhaps"}]})
+    assert wrong.status_code == 400 and "tenants[0].loss" in wrong.text and "pass, warn or refuse" in wrong.text
 
 
 def test_errors_keep_their_class_code_and_message(gpt, claude, sim):
