@@ -80,8 +80,8 @@ fn target(candidate: &Candidate) -> Target {
     Target {
         model: candidate.model.clone(),
         output_limit: candidate.bounds.max_output_tokens.unwrap_or(limits::OUTPUT_TOKENS_UNKNOWN),
-        native_schema: quirks.schema == Schema::Native,
-        effort: false,
+        native_schema: quirks.native_schema(&candidate.model),
+        effort: quirks.effort(&candidate.model),
         old_limit: quirks.old_limit || output_limit_name(endpoint, &candidate.model) == "max_tokens",
         no_schema: quirks.schema == Schema::None,
         tool_id_bytes: quirks.tool_id_bytes,

@@ -75,6 +75,22 @@ pub struct Quirks {
     pub required_word: Option<String>,
     /// Fields by another name.
     pub fields: BTreeMap<String, String>,
+    /// What some of its models take besides.
+    pub by_model: Vec<ByModel>,
+}
+
+/// What models of some names take besides what all of a provider's take.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ByModel {
+    /// How their names begin.
+    begins: Vec<String>,
+    /// A JSON schema for the answer as a field of its own.
+    #[serde(default)]
+    native_schema: bool,
+    /// They think by effort, not by a budget of tokens.
+    #[serde(default)]
+    effort: bool,
 }
 
 impl Default for Quirks {
@@ -86,6 +102,7 @@ impl Default for Quirks {
             tool_id_bytes: None,
             required_word: None,
             fields: BTreeMap::new(),
+            by_model: Vec::new(),
         }
     }
 }
@@ -123,6 +140,22 @@ fn host(url: &str) -> Option<&str> {
     url.split_once("://")?.1.split(['/', '?']).next().filter(|host| !host.is_empty())
 }
 
+impl Quirks {
+    fn of_model(&self, model: &str) -> impl Iterator<Item = &ByModel> {
+        self.by_model.iter().filter(move |some| some.begins.iter().any(|start| model.starts_with(start.as_str())))
+    }
+
+    /// A model takes a JSON schema for its answer as a field of its own.
+    pub fn native_schema(&self, model: &str) -> bool {
+        self.schema == Schema::Native || self.of_model(model).any(|some| some.native_schema)
+    }
+
+    /// A model thinks by effort.
+    pub fn effort(&self, model: &str) -> bool {
+        self.of_model(model).any(|some| some.effort)
+    }
+}
+
 impl Known {
     pub fn dialect(&self) -> Option<Dialect> {
         self.dialect.parse().ok()
@@ -140,6 +173,15 @@ mod tests {
             let dialect = known.dialect().expect("a dialect");
             assert_eq!(find(dialect, &known.base_url).map(|found| &found.name), Some(&known.name));
         }
+    }
+
+    #[test]
+    fn models_differ_by_how_their_names_begin() {
+        let anthropic = find(Dialect::Anthropic, "https://api.anthropic.com").expect("it is known");
+        let takes = |model: &str| (anthropic.quirks.native_schema(model), anthropic.quirks.effort(model));
+        assert_eq!(takes("claude-haiku-4-5-20251001"), (true, false));
+        assert_eq!(takes("claude-sonnet-5"), (true, true));
+        assert_eq!(takes("claude-3-5-haiku-latest"), (false, false));
     }
 
     #[test]

@@ -355,7 +355,7 @@ fn shape(exchange: &Exchange, target: &Target, tools: bool, losses: &mut Losses)
         Some(Shape::Json) => json!({"type": "object"}),
         Some(Shape::Schema { schema, rest, .. }) => {
             lose_rest(rest, "response_format", losses, |_| LossKind::Unknown);
-            if target.native_schema {
+            if target.native_schema && is_native(schema) {
                 return Asked::Natively(json!({"type": "json_schema", "schema": schema}));
             }
             schema.clone()
@@ -367,6 +367,46 @@ fn shape(exchange: &Exchange, target: &Target, tools: bool, losses: &mut Losses)
         return Asked::Nothing;
     }
     Asked::ByTool(input_schema(Some(&schema)))
+}
+
+/// A schema that the provider takes as it stands: its objects are closed, and it has no word of those that are refused there.
+fn is_native(schema: &Value) -> bool {
+    const REFUSED: [&str; 16] = [
+        "minimum",
+        "maximum",
+        "exclusiveMinimum",
+        "exclusiveMaximum",
+        "multipleOf",
+        "minLength",
+        "maxLength",
+        "minItems",
+        "maxItems",
+        "uniqueItems",
+        "patternProperties",
+        "prefixItems",
+        "not",
+        "if",
+        "then",
+        "else",
+    ];
+    match schema {
+        Value::Array(list) => list.iter().all(is_native),
+        Value::Object(fields) => {
+            let says_object =
+                |kind: &Value| kind == "object" || kind.as_array().is_some_and(|kinds| kinds.iter().any(|kind| kind == "object"));
+            let is_object = fields.get("type").is_some_and(says_object) || fields.contains_key("properties");
+            let is_closed = fields.get("additionalProperties") == Some(&Value::Bool(false));
+            // below `properties` and `$defs` stand names of the caller's own
+            let named = |name: &str| matches!(name, "properties" | "$defs" | "definitions");
+            (!is_object || is_closed)
+                && fields.iter().all(|(name, value)| match value {
+                    Value::Object(own) if named(name) => own.values().all(is_native),
+                    _ if matches!(name.as_str(), "enum" | "const" | "default" | "examples") => true,
+                    value => !REFUSED.contains(&name.as_str()) && is_native(value),
+                })
+        }
+        _ => true,
+    }
 }
 
 /// Reports what the other dialect has and this one has not.

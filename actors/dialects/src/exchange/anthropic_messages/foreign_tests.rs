@@ -236,8 +236,12 @@ fn tools_and_their_choice() {
     assert_eq!(body.get("tool_choice"), None);
 }
 
+fn closed() -> Value {
+    json!({"type": "object", "additionalProperties": false, "properties": {"minimum": {"type": "string", "enum": [{"not": 1}]}}})
+}
+
 fn schema() -> Option<Shape> {
-    Some(Shape::Schema { name: Some("n".to_owned()), schema: json!({"type": "object", "x": 1}), strict: Some(true), rest: Fields::new() })
+    Some(Shape::Schema { name: Some("n".to_owned()), schema: closed(), strict: Some(true), rest: Fields::new() })
 }
 
 #[test]
@@ -245,12 +249,10 @@ fn a_shape_is_asked_for_natively_or_by_a_tool() {
     let native = Target { native_schema: true, ..target() };
     let tools = || vec![function("f")];
     let (body, by_tool, losses) = encode_for(&Exchange { shape: schema(), tools: tools(), ..hello() }, &native);
-    assert_eq!(body["output_config"], json!({"format": {"type": "json_schema", "schema": {"type": "object", "x": 1}}}));
+    assert_eq!(body["output_config"], json!({"format": {"type": "json_schema", "schema": closed()}}));
     assert!(!by_tool && losses.is_empty());
 
-    for (shape, target, wanted) in
-        [(schema(), target(), json!({"type": "object", "x": 1})), (Some(Shape::Json), native, json!({"type": "object"}))]
-    {
+    for (shape, target, wanted) in [(schema(), target(), closed()), (Some(Shape::Json), native, json!({"type": "object"}))] {
         let (body, by_tool, losses) = encode_for(&Exchange { shape: shape.clone(), ..hello() }, &target);
         assert_eq!((&body["tools"][0]["name"], &body["tools"][0]["input_schema"]), (&json!(SCHEMA_TOOL), &wanted));
         assert_eq!(body["tool_choice"], json!({"type": "tool", "name": SCHEMA_TOOL, "disable_parallel_tool_use": true}));
@@ -259,6 +261,25 @@ fn a_shape_is_asked_for_natively_or_by_a_tool() {
         let (body, by_tool, losses) = encode_for(&Exchange { shape, tools: tools(), ..hello() }, &target);
         assert_eq!((body["tools"].as_array().map(Vec::len), by_tool), (Some(1), false));
         assert_eq!(losses, lost(LossKind::Schema, "response_format"));
+    }
+}
+
+/// What the provider would refuse as a schema of its own goes the other way.
+#[test]
+fn a_schema_that_is_not_taken_as_it_stands_is_asked_for_by_a_tool() {
+    let native = Target { native_schema: true, ..target() };
+    let field = |name: &str, value: Value| json!({"type": "object", "additionalProperties": false, "properties": {name: value}});
+    for schema in [
+        json!({"type": "object"}),
+        json!({"type": ["object", "null"], "properties": {}}),
+        field("n", json!({"type": "integer", "minimum": 1})),
+        field("list", json!({"type": "array", "items": {"type": "object"}})),
+        json!({"type": "object", "additionalProperties": false, "$defs": {"a": {"type": "string", "minLength": 1}}}),
+        json!({"anyOf": [field("a", json!({"type": "array", "maxItems": 3}))]}),
+    ] {
+        let shape = Shape::Schema { name: None, schema: schema.clone(), strict: Some(true), rest: Fields::new() };
+        let (body, by_tool, _) = encode_for(&Exchange { shape: Some(shape), ..hello() }, &native);
+        assert!(by_tool && body.get("output_config").is_none(), "{schema}");
     }
 }
 

@@ -51,8 +51,13 @@ fn wanted(reasoning: &Reasoning, by_effort: bool) -> Option<Thinking> {
     }
 }
 
+/// The nearest word that every model which thinks by effort takes.
 fn effort(word: &str) -> &str {
-    if word == "minimal" { "low" } else { word }
+    match word {
+        "minimal" => "low",
+        "low" | "medium" | "high" => word,
+        _ => "high",
+    }
 }
 
 fn budget(word: &str) -> u64 {
