@@ -392,8 +392,9 @@ pub(crate) fn says_nothing(value: &Value) -> bool {
     }
 }
 
-/// Members of `rest` that only say how something was written, for its own dialect: no member of a dialect begins so.
-pub(crate) const HINT: char = '#';
+/// Members of `rest` that only say how something was written, for its own dialect. No caller has a name that begins so: one with `#`
+/// was once lost in silence.
+pub(crate) const HINT: char = '\0';
 
 /// What of `rest` was written there.
 pub(crate) fn written(rest: &Fields) -> impl Iterator<Item = (&String, &Value)> {

@@ -118,7 +118,7 @@ fn add(node: &mut Node, delta: Delta) -> Result<(), Misplaced> {
 }
 
 /// The member of a node's `rest` under which deltas of unknown kinds are gathered.
-pub const OPAQUE: &str = "#deltas";
+pub const OPAQUE: &str = "\0deltas";
 
 /// The events of a whole answer, each block in one delta: `fold(events(answer)) == answer`.
 pub fn events(answer: Answer) -> Vec<Event> {

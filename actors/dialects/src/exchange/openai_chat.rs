@@ -12,7 +12,7 @@ pub use request::{decode_request, encode_request};
 use super::Reason;
 
 /// In which member of a message thinking stood: a [`super::HINT`].
-const FIELD: &str = "#field";
+const FIELD: &str = "\0field";
 /// Where thinking goes that says nothing about it: the name that most providers and clients know.
 const REASONING: &str = "reasoning_content";
 /// Thinking with its signature, in the form in which Anthropic's blocks pass through gateways of this dialect.

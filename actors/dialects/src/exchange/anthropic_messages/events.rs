@@ -196,7 +196,7 @@ impl Decoder {
     }
 
     fn delta(&mut self, number: Option<u64>, fields: Fields, out: &mut Vec<Event>) {
-        let (kind, delta) = read_delta(fields);
+        let (kind, delta, beside) = read_delta(fields);
         let place = match (self.place(number), kind) {
             (Some(place), _) => place,
             // a provider that does not start its blocks
@@ -210,18 +210,18 @@ impl Decoder {
         };
         let Some(open) = self.open.get_mut(place) else { return };
         let delta = match delta {
+            Ok(delta) if kind == open.kind && says_nothing(&delta) => None,
             Ok(delta) if kind == open.kind => {
-                if says_nothing(&delta) {
-                    return;
-                }
                 open.input = None;
-                delta
+                Some(delta)
             }
             // of another kind than its block
-            Ok(delta) => Delta::Opaque(delta_value(delta)),
-            Err(raw) => Delta::Opaque(raw),
+            Ok(delta) => Some(Delta::Opaque(delta_value(delta))),
+            Err(raw) => Some(Delta::Opaque(raw)),
         };
-        out.push(Event::Delta { choice: 0, index: open.index, delta });
+        let index = open.index;
+        let deltas = delta.into_iter().chain(beside.map(Delta::Opaque));
+        out.extend(deltas.map(|delta| Event::Delta { choice: 0, index, delta }));
     }
 
     fn block_stop(&mut self, number: Option<u64>, out: &mut Vec<Event>) {
@@ -288,8 +288,8 @@ fn stop(open: Open, out: &mut Vec<Event>) {
     out.push(Event::BlockStop { choice: 0, index });
 }
 
-/// Reads a delta, and for which kind of block it is. One that is not as we know its kind stays as it is.
-fn read_delta(mut fields: Fields) -> (Kind, Result<Delta, Value>) {
+/// Reads a delta, and for which kind of block it is. One that is not as we know its kind stays as it is; so does what stands beside.
+fn read_delta(mut fields: Fields) -> (Kind, Result<Delta, Value>, Option<Value>) {
     type Known = (Kind, &'static str, fn(String) -> Delta);
     let known: Option<Known> = match fields.get("type").and_then(Value::as_str) {
         Some("text_delta") => Some((Kind::Text, "text", Delta::Text)),
@@ -300,10 +300,13 @@ fn read_delta(mut fields: Fields) -> (Kind, Result<Delta, Value>) {
     };
     match known {
         Some((kind, name, delta)) => match take_text(&mut fields, name) {
-            Some(text) => (kind, Ok(delta(text))),
-            None => (Kind::Other, Err(fields.into())),
+            Some(text) => {
+                let says_more = fields.iter().any(|(name, value)| name != "type" && !value.is_null());
+                (kind, Ok(delta(text)), says_more.then(|| fields.into()))
+            }
+            None => (Kind::Other, Err(fields.into()), None),
         },
-        None => (Kind::Other, Err(fields.into())),
+        None => (Kind::Other, Err(fields.into()), None),
     }
 }
 

@@ -539,3 +539,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_stands_beside_a_known_delta_is_kept_or_lost_and_said_so() {
+    let delta = json!({"type": "text_delta", "text": "hi", "score": 3, "nothing": null});
+    let mut events = vec![begin()];
+    events.extend(block(0, json!({"type": "text", "text": ""}), &[delta]));
+    events.extend(finish("end_turn"));
+    let stream = wire(&events);
+    returns(&stream);
+    let mut translator = crate::Translator::new(crate::Endpoint::Messages, crate::Endpoint::ChatCompletions, 1, true, false);
+    let text = translator.frames(&stream);
+    assert!(String::from_utf8_lossy(&text).contains("\"content\":\"hi\""));
+    let lost: Vec<LossKind> =
+        translator.losses().iter().filter(|loss| loss.path.ends_with("message.content")).map(|loss| loss.kind).collect();
+    assert_eq!(lost, [LossKind::Unknown]);
+}

@@ -210,7 +210,7 @@ fn tools_and_their_choice() {
         schema: Some(json!({"properties": {"a": {}}})),
         strict: Some(true),
         cache: Some(json!({"type": "ephemeral"})),
-        rest: Fields::from_iter([("x".to_owned(), json!(1)), ("#hint".to_owned(), json!(1))]),
+        rest: Fields::from_iter([("x".to_owned(), json!(1)), ("\0hint".to_owned(), json!(1))]),
     };
     let loose =
         Tool::Function { name: "h".to_owned(), description: None, schema: None, strict: Some(false), cache: None, rest: Fields::new() };
@@ -396,7 +396,7 @@ fn the_rest_is_lost_by_its_kind() {
     };
     let quiet = json!({
         "logprobs": false, "store": false, "n": 1, "stream_options": {"include_usage": true}, "modalities": ["text"], "audio": null,
-        "logit_bias": {}, "functions": [], "#hint": 1});
+        "logit_bias": {}, "functions": [], "\0hint": 1});
     assert_eq!(rest(quiet), []);
     for (name, value, kind) in [
         ("logprobs", json!(true), LossKind::Logprobs),

@@ -57,7 +57,7 @@ pub fn decode_request(body: Value) -> Result<Exchange, Invalid> {
 /// The older place of a shape.
 const OUTPUT_FORMAT: &str = "output_format";
 /// The hint of a turn that stands among the messages, though it could be taken for the system prompt.
-const MESSAGE: &str = "#message";
+const MESSAGE: &str = "\0message";
 
 /// The name under which is kept how a member was written.
 fn hint(name: &str) -> String {

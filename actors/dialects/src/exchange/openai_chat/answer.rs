@@ -18,7 +18,7 @@ use events::usage::Usage;
 use serde_json::{Value, json};
 
 /// How an answer's content was written, where it was no text.
-const CONTENT: &str = "#content";
+const CONTENT: &str = "\0content";
 
 /// Reads a whole answer.
 pub fn decode_answer(body: Value) -> Vec<Event> {

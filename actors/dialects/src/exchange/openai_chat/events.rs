@@ -504,8 +504,13 @@ impl Encoder {
                 None => return,
             },
             (Delta::Opaque(raw), _) => {
-                let cited = raw.get("type").is_some_and(|kind| kind == "citations_delta");
-                losses.lose(if cited { LossKind::Metadata } else { LossKind::Content }, format!("choices[{choice}].message.content"));
+                let kind = match raw.get("type").and_then(Value::as_str) {
+                    Some("citations_delta") => LossKind::Metadata,
+                    // what stood beside what is said
+                    Some("text_delta" | "thinking_delta" | "input_json_delta" | "signature_delta") => LossKind::Unknown,
+                    _ => LossKind::Content,
+                };
+                losses.lose(kind, format!("choices[{choice}].message.content"));
                 return;
             }
         };

@@ -13,19 +13,19 @@ use crate::{
 use serde_json::{Value, json};
 
 /// A message that is kept as it is, for it has no form here.
-const WHOLE: &str = "#message";
+const WHOLE: &str = "\0message";
 /// What stands in a tool's `function` beside what has a name.
-const FUNCTION: &str = "#function";
+const FUNCTION: &str = "\0function";
 /// A tool's use or a tool without `type`.
-pub(super) const UNTYPED: &str = "#untyped";
+pub(super) const UNTYPED: &str = "\0untyped";
 /// Arguments that are a value, not text.
-const VALUE: &str = "#arguments";
+const VALUE: &str = "\0arguments";
 /// A call without arguments.
-const NO_ARGUMENTS: &str = "#no_arguments";
+const NO_ARGUMENTS: &str = "\0no_arguments";
 /// A call without an id.
-const NO_ID: &str = "#no_id";
+const NO_ID: &str = "\0no_id";
 /// The parts of which thinking consisted.
-const PARTS: &str = "#thinking";
+const PARTS: &str = "\0thinking";
 /// Where the uses of tools stand.
 pub(super) const CALLS: &str = "tool_calls";
 
