@@ -8,6 +8,7 @@
 
 mod answer;
 mod anthropic_messages;
+pub mod capabilities;
 mod edit;
 mod endpoint;
 mod error;

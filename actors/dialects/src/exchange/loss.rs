@@ -113,6 +113,14 @@ impl LossKind {
 }
 
 impl LossPolicy {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            LossPolicy::Pass => "pass",
+            LossPolicy::Warn => "warn",
+            LossPolicy::Refuse => "refuse",
+        }
+    }
+
     fn from_word(word: &str) -> Option<LossPolicy> {
         match word {
             "pass" => Some(LossPolicy::Pass),

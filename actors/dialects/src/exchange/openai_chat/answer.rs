@@ -6,7 +6,7 @@ use crate::{
     answer::StreamFault,
     exchange::{
         Block, Event, Fields, Form, Node, Stop,
-        fold::{Answer, Choice, events},
+        fold::{Answer, Choice, OPAQUE, events},
         lose_rest,
         loss::{LossKind, Losses},
         put, take, take_if, take_text,
@@ -162,9 +162,23 @@ pub(super) fn lose_stop(stop: Option<&Stop>, path: &str, losses: &mut Losses) {
     }
 }
 
+/// Loses what a delta of another dialect says that has no kind here.
+pub(super) fn lose_delta(raw: &Value, path: &str, losses: &mut Losses) {
+    let kind = match raw.get("type").and_then(Value::as_str) {
+        Some("citations_delta") => LossKind::Metadata,
+        // what stood beside what is said
+        Some("text_delta" | "thinking_delta" | "input_json_delta" | "signature_delta") => LossKind::Unknown,
+        _ => LossKind::Content,
+    };
+    losses.lose(kind, format!("{path}.message.content"));
+}
+
 fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str, own: bool, losses: &mut Losses) {
     let (mut parts, mut calls, mut signed, mut thought, mut refusal) = (Vec::new(), Vec::new(), Vec::new(), None::<String>, None::<String>);
     for node in blocks {
+        if let Some(Value::Array(deltas)) = node.rest.get(OPAQUE).filter(|_| !own) {
+            deltas.iter().for_each(|raw| lose_delta(raw, path, losses));
+        }
         let field = node.rest.get(FIELD).and_then(Value::as_str).map(str::to_owned);
         match &node.block {
             Block::ToolUse { .. } => calls.push(request::call_value(&node, path, own, losses)),
@@ -199,7 +213,7 @@ fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str,
     }
     let mut text = None::<String>;
     for node in parts {
-        lose_rest(&node.rest, path, losses, |name| if name == "citations" { LossKind::Metadata } else { LossKind::Unknown });
+        lose_rest(&node.rest, path, losses, |_| LossKind::Unknown);
         match node.block {
             Block::Text(more) => text.get_or_insert_default().push_str(&more),
             _ => losses.lose(LossKind::Content, format!("{path}.message.content")),

@@ -504,13 +504,7 @@ impl Encoder {
                 None => return,
             },
             (Delta::Opaque(raw), _) => {
-                let kind = match raw.get("type").and_then(Value::as_str) {
-                    Some("citations_delta") => LossKind::Metadata,
-                    // what stood beside what is said
-                    Some("text_delta" | "thinking_delta" | "input_json_delta" | "signature_delta") => LossKind::Unknown,
-                    _ => LossKind::Content,
-                };
-                losses.lose(kind, format!("choices[{choice}].message.content"));
+                answer::lose_delta(&raw, &format!("choices[{choice}]"), losses);
                 return;
             }
         };

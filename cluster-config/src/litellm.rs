@@ -1,0 +1,71 @@
+//! From a LiteLLM proxy's configuration to ours. What has no place here is told, field by field: nothing is lost in silence.
+//!
+//! Every field that is read is taken out of the tree; what is still in it at the end was not taken over. A restriction that cannot be
+//! kept is never widened unsaid, and a key that would be wider than it was is left out. No value that may be a secret is shown.
+
+mod decimal;
+mod deployments;
+mod file;
+mod keys;
+mod models;
+mod names;
+mod part;
+mod prices;
+mod providers;
+mod reasons;
+mod settings;
+
+use crate::{
+    problem::{Problem, Problems},
+    tree::Node,
+};
+use part::Part;
+
+/// A configuration of LiteLLM as far as it could be taken over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Our file, to be read by [`crate::parse`]. `os.environ/NAME` has become `${NAME}`.
+    pub yaml: String,
+    /// What was not taken over, or not as it was: its place in LiteLLM's file, why, and what to do instead.
+    pub left: Vec<Problem>,
+}
+
+/// Turns a LiteLLM proxy configuration into a file of ours. Besides the sections that LiteLLM knows, `keys` and `teams` may list the
+/// bodies of its `/key/generate` and `/team/new`.
+///
+/// # Errors
+/// Text that is not YAML, or not a map.
+pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
+    let mut left = Problems::default();
+    let mut file = match read(text)? {
+        node @ (Node::Null | Node::Map(_)) => Part::of(node, String::new(), &mut left),
+        other => return Err(vec![Problem { path: String::new(), message: format!("must be a map, not {}", other.kind()) }]),
+    };
+    let settings = settings::read(&mut file, &mut left);
+    let deployments = deployments::read(&mut file, &settings.timeouts, &mut left);
+    let models = models::chain(&deployments, &settings, &mut left);
+    let (scopes, keys) = keys::read(&mut file, &models, &deployments.providers, &mut left);
+    let budgets = settings.budgets(&deployments.providers, &mut left);
+    file.rest(reasons::FILE, &mut left);
+    let written = file::File {
+        budgets,
+        providers: deployments.providers.written(&mut left),
+        models: models.written,
+        tenants: if scopes.is_empty() && keys.is_empty() { Vec::new() } else { vec![file::Tenant { name: keys::TENANT }] },
+        scopes,
+        keys,
+    };
+    Ok(Imported { yaml: written.yaml(), left: left.0 })
+}
+
+/// The tree without any variables filled in: a dollar sign means nothing to LiteLLM.
+fn read(text: &str) -> Result<Node, Vec<Problem>> {
+    // without snippets: they would show secrets
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    let parsed = serde_saphyr::from_str_with_options::<Node>(text, options);
+    parsed.map_err(|error| vec![Problem { path: String::new(), message: format!("not YAML: {error}") }])
+}
+
+#[cfg(test)]
+#[path = "litellm_tests.rs"]
+mod tests;
