@@ -6,7 +6,7 @@ import anthropic
 import httpx
 import openai
 import pytest
-from conftest import APP, HELLO, PRICE, Node, base_config
+from conftest import ADMIN, APP, HELLO, PRICE, Node, base_config
 from scripted import Fixed
 
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"], "additionalProperties": False}
@@ -325,3 +325,13 @@ def test_tokens_are_counted_for_models_of_either_side(claude, node, sim):
     assert claude.messages.count_tokens(model="claude", messages=HELLO).input_tokens > 0
     record = list(node.records().values())[-2][1]
     assert record["outcome"] == "ok" and record["cost"] in ("0", "0.00") and record["tokens"] == 0
+
+
+def test_capabilities_are_listed(node):
+    asked = httpx.get(f"{node.url}/api/v1/capabilities", headers={"authorization": f"Bearer {ADMIN}"})
+    cells = asked.json()["data"]
+    assert asked.json()["object"] == "list" and {(cell["caller"], cell["provider"]) for cell in cells} == {("openai", "anthropic"), ("anthropic", "openai")}
+    assert {cell["direction"] for cell in cells} == {"request", "answer", "stream"} and all(cell["test"] for cell in cells)
+    seed = next(cell for cell in cells if cell["feature"] == "Seed")
+    assert (seed["support"], seed["policy"], seed["lost"]) == ("lost", "warn", {"seed": "sampling"})
+    assert httpx.get(f"{node.url}/api/v1/capabilities").status_code == 401

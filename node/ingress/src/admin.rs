@@ -154,3 +154,11 @@ async fn lines(app: &App, from: u64, limit: usize) -> Result<String, String> {
     }
     Ok(text)
 }
+
+/// `GET /api/v1/capabilities`: what one dialect says to the other.
+pub(crate) async fn capabilities(State(app): State<App>, uri: Uri, headers: HeaderMap) -> Response {
+    if !app.admin.lets_in(&headers) {
+        return not_let_in(&app, &uri, &headers);
+    }
+    Json(dialects::capabilities::list()).into_response()
+}

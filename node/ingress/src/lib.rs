@@ -73,7 +73,8 @@ pub fn router(app: App, doors: Doors) -> Router {
         router = router
             .route("/metrics", routing::get(admin::metrics))
             .route("/api/v1/apply", routing::post(admin::apply))
-            .route("/api/v1/events", routing::get(admin::events));
+            .route("/api/v1/events", routing::get(admin::events))
+            .route("/api/v1/capabilities", routing::get(admin::capabilities));
     }
     router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
 }
