@@ -124,7 +124,8 @@ pub fn page() -> String {
          translated, and this page says what becomes of each thing that can be said. It is generated from the examples in\n\
          `actors/dialects/capabilities.json`, each of which a test carries out (`every_row_is_true`); answers are tried whole and as a stream.\n\
          The same list is served at `GET /api/v1/capabilities`.\n\n\
-         What is *lost* is refused or named in the header `x-tollgate-lost`, by its kind, and stands in the call's record. Who wants it\n\
+         What is *lost* is refused or named in the header `x-tollgate-lost`, by its kind, and stands in the call's record; what a stream\n\
+         loses once it has begun stands in the record alone. Who wants it\n\
          otherwise says so by the header `x-tollgate-loss` or by `loss` of a key, a scope, a tenant or the file: `warn`, or by kind,\n\
          `logprobs=warn,sampling=pass`.\n",
     );

@@ -240,9 +240,35 @@ impl Translator {
 
 /// A provider's error answer, in the caller's dialect: class, code and message stay. None: it holds no error that can be read.
 pub fn translate_error(caller: Endpoint, from: Endpoint, status: u16, body: &[u8], request_id: &str) -> Option<Bytes> {
-    let answer = crate::read_answer(from, body).ok()?;
-    let fault = answer.fault?;
+    let said = crate::read_answer(from, body).ok().and_then(|answer| answer.fault);
+    let fault = said.filter(|fault| fault.code.is_some() || fault.kind.is_some()).or_else(|| loose_fault(body))?;
     Some(error_body(caller.dialect(), &view(&StreamFault { status, ..fault }, request_id)))
+}
+
+/// An error in a form of a provider's own: `{"detail": …}`, `{"message": …}`, a code beside a text, any of them in a list.
+fn loose_fault(body: &[u8]) -> Option<StreamFault> {
+    let value: Value = serde_json::from_slice(body).ok()?;
+    let outer = value.as_array().map_or(Some(&value), |list| list.first())?;
+    let inner = outer.get("error").filter(|error| error.is_object()).unwrap_or(outer);
+    let words = |names: &[&str]| names.iter().find_map(|name| inner.get(name).or(outer.get(name)).and_then(word));
+    let message = words(&["message", "error", "detail", "msg"]).or_else(|| {
+        // a list of what is wrong, each with its own words
+        let list = outer.get("detail")?.as_array()?;
+        let texts: Vec<String> = list.iter().filter_map(|one| one.get("msg").and_then(word)).collect();
+        (!texts.is_empty()).then(|| texts.join("; "))
+    })?;
+    let code = words(&["code", "error_type", "status"]);
+    Some(StreamFault { message, code, kind: words(&["type"]), ..StreamFault::default() })
+}
+
+/// A text, or a number as one; bounded, for it stands in an error of ours.
+fn word(value: &Value) -> Option<String> {
+    const CHARS_MAX: usize = 4_096;
+    match value {
+        Value::String(text) if !text.is_empty() => Some(text.chars().take(CHARS_MAX).collect()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 fn fault_body(caller: Endpoint, fault: &StreamFault) -> Bytes {
@@ -259,5 +285,33 @@ fn view<'a>(fault: &'a StreamFault, request_id: &'a str) -> ErrorView<'a> {
         param: None,
         request_id,
         tollgate: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_in_forms_of_their_own_keep_code_and_message() {
+        let said = |body: &str| {
+            let body = translate_error(Endpoint::Messages, Endpoint::ChatCompletions, 400, body.as_bytes(), "call_1")?;
+            let value: Value = serde_json::from_slice(&body).expect("JSON");
+            let of = |name: &str| value["error"][name].as_str().map(str::to_owned);
+            assert_eq!(of("type").as_deref(), Some("invalid_request_error"));
+            Some((of("code")?, of("message")?))
+        };
+        let is = |code: &str, message: &str| Some((code.to_owned(), message.to_owned()));
+        assert_eq!(said(r#"{"error":{"message":"no","type":"t","code":"c"}}"#), is("c", "no"));
+        assert_eq!(said(r#"{"error":{"message":"no","code":400}}"#), is("400", "no"));
+        assert_eq!(said(r#"{"detail":"no"}"#), is("upstream_error", "no"));
+        assert_eq!(said(r#"{"detail":[{"loc":["a"],"msg":"no"},{"msg":"never"}]}"#), is("upstream_error", "no; never"));
+        assert_eq!(said(r#"{"code":"c","error":"no"}"#), is("c", "no"));
+        assert_eq!(said(r#"{"error_type":"c","message":"no"}"#), is("c", "no"));
+        assert_eq!(said(r#"{"object":"error","message":"no","type":"t","code":null}"#), is("t", "no"));
+        assert_eq!(said(r#"[{"error":{"message":"no","status":"S"}}]"#), is("S", "no"));
+        assert_eq!(said(r#"{"error":{"message":"no"}}"#), is("upstream_error", "no"));
+        assert_eq!(said("<html>no</html>"), None);
+        assert_eq!(said(r#"{"a":1}"#), None);
     }
 }

@@ -233,10 +233,11 @@ impl Losses {
         self.list.iter().find(|loss| rules.policy(loss.kind) == LossPolicy::Refuse)
     }
 
-    /// The top-level fields of those that are reported, each once, in order.
+    /// The top-level fields of those that are reported, each once, in order. What would be refused of a request and stands in an answer,
+    /// which has been paid for, is reported.
     pub fn reported(&self, rules: &LossRules) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
-        for loss in self.list.iter().filter(|loss| rules.policy(loss.kind) == LossPolicy::Warn) {
+        for loss in self.list.iter().filter(|loss| rules.policy(loss.kind) != LossPolicy::Pass) {
             let name = loss.path.split(['.', '[']).next().unwrap_or_default();
             if !names.contains(&name) {
                 names.push(name);

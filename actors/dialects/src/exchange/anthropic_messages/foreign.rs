@@ -213,6 +213,8 @@ fn block(node: &Node, path: &str, place: Place, losses: &mut Losses) -> Option<V
     let value = match (&node.block, place) {
         (Block::Text(text) | Block::Refusal(text), _) if text.trim().is_empty() => None,
         (Block::Text(text) | Block::Refusal(text), _) => Some(json!({"type": "text", "text": text})),
+        // what cannot be read as inline data is nothing that can be fetched
+        (Block::Image { source: Source::Url(url), .. }, _) if url.starts_with("data:") => lost(losses),
         (Block::Image { source, detail }, Place::User | Place::Result) => match source {
             Source::Base64 { .. } | Source::Url(_) => {
                 if detail.as_ref().is_some_and(|detail| detail != "auto") {
@@ -224,6 +226,7 @@ fn block(node: &Node, path: &str, place: Place, losses: &mut Losses) -> Option<V
         },
         (Block::Document { source, title }, Place::User | Place::Result) => match source {
             Source::File(_) => lost(losses),
+            Source::Base64 { media_type, .. } if media_type != "application/pdf" => lost(losses),
             source => {
                 let mut fields = object([("type", "document".into()), ("source", source_value(source))]);
                 put(&mut fields, "title", title.as_deref());
@@ -419,6 +422,7 @@ fn rest(rest: &Fields, losses: &mut Losses) {
 fn asks_nothing(name: &str, value: &Value) -> bool {
     match name {
         "stream_options" => true,
+        "response_format" => value.get("type").is_some_and(|kind| kind == "text"),
         "logprobs" | "store" => value == &Value::Bool(false),
         "n" => value == 1,
         "modalities" => !value.as_array().is_some_and(|list| list.iter().any(|word| word == "audio")),
@@ -432,7 +436,7 @@ fn rest_kind(name: &str) -> LossKind {
         "logit_bias" => LossKind::Sampling,
         "audio" | "modalities" => LossKind::Audio,
         "metadata" | "store" | "prompt_cache_key" | "safety_identifier" => LossKind::Metadata,
-        "functions" | "function_call" => LossKind::Tools,
+        "functions" | "function_call" | "tool_choice" | "web_search_options" => LossKind::Tools,
         _ => LossKind::Unknown,
     }
 }

@@ -382,13 +382,27 @@ pub fn encode_request(exchange: &Exchange, target: &Target, losses: &mut Losses)
     if own {
         body.extend(plain(&exchange.rest));
     } else {
-        lose_rest(&exchange.rest, "", losses, foreign);
+        lose_foreign(&exchange.rest, losses);
     }
     let schema_tool = !own && target.no_schema && suit::force_schema(&mut body, exchange, losses);
     if !own {
         suit::suit(&mut body, target);
     }
     Encoded { body: Value::Object(body), schema_tool }
+}
+
+/// Reports what another dialect has and this one has not.
+fn lose_foreign(rest: &Fields, losses: &mut Losses) {
+    let mut rest = rest.clone();
+    if let Some(Value::Object(config)) = take(&mut rest, "output_config") {
+        let kind = |name: &str| match name {
+            "effort" => LossKind::Reasoning,
+            "format" => LossKind::Schema,
+            _ => LossKind::Unknown,
+        };
+        lose_rest(&config, "output_config", losses, kind);
+    }
+    lose_rest(&rest, "", losses, foreign);
 }
 
 /// What kind of loss a field of another dialect is.
@@ -506,8 +520,10 @@ fn lose_cache(cache: Option<&Value>, path: &str, losses: &mut Losses) {
 
 fn messages(exchange: &Exchange, own: bool, losses: &mut Losses) -> Vec<Value> {
     let mut messages = Vec::with_capacity(exchange.turns.len());
+    let is_system = |turn: &Turn| !own && turn.role == Role::System;
+    let before = usize::from(exchange.turns.first().is_some_and(is_system));
     for (index, turn) in exchange.turns.iter().enumerate() {
-        let path = if !own && turn.role == Role::System && index == 0 { "system".to_owned() } else { format!("messages[{index}]") };
+        let path = index.checked_sub(before).map_or_else(|| "system".to_owned(), |at| format!("messages[{at}]"));
         if !own {
             lose_rest(&turn.rest, &path, losses, |_| LossKind::Metadata);
         }
