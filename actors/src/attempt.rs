@@ -108,7 +108,7 @@ fn headers(out: &Outgoing<'_>) -> HeaderMap {
     let mut headers = HeaderMap::with_capacity(12);
     for name in UPWARDS {
         // what belongs to one dialect means nothing in another
-        if out.translated.is_some() && !OF_ANY_DIALECT.contains(&name) {
+        if out.candidate.provider.dialect != out.request.endpoint.dialect() && !OF_ANY_DIALECT.contains(&name) {
             continue;
         }
         if let Some(value) = out.headers.get(name) {

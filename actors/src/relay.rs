@@ -119,6 +119,9 @@ fn translator(way: &mut Way, ask: &Ask, reached: &Reached) -> Option<Translator>
     let request = way.request();
     let created = way.reactor.core.clock.now().as_ms() / 1_000;
     let from = attempt::endpoint(request, &reached.candidate);
+    if from == request.endpoint {
+        return None;
+    }
     Some(Translator::new(from, request.endpoint, created, request.wants_usage, translated.schema_tool))
 }
 

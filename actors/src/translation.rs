@@ -28,7 +28,8 @@ pub struct Translations {
 
 /// Whether a candidate is asked in the words of the request.
 pub fn is_own(request: &Request, candidate: &Candidate) -> bool {
-    candidate.provider.dialect == request.endpoint.dialect() || request.endpoint == Endpoint::CountTokens
+    let same = candidate.provider.dialect == request.endpoint.dialect();
+    same && !request.foreign_thinking || request.endpoint == Endpoint::CountTokens
 }
 
 /// Whether tokens are counted here, for the provider has no such endpoint.

@@ -165,28 +165,20 @@ def converse(sdk, node, upstream, path):
     assert ["messages" in head.split(",") or bool(losses(events, call)) for head, call in zip(heads, ids)] == gone
 
 
-UNSIGNED = pytest.mark.xfail(strict=True, raises=anthropic.BadRequestError, reason="the pass-through lane gives Anthropic the thinking of OpenAI's side, with an empty signature")
-SIGNED = pytest.mark.xfail(strict=True, raises=openai.BadRequestError, reason="the pass-through lane gives OpenAI the `thinking_blocks` of Anthropic's side")
-
-
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("path", ["AAOO", "AO", pytest.param("AAOOAA", marks=UNSIGNED), pytest.param("AOOA", marks=UNSIGNED), pytest.param("AOOAAO", marks=UNSIGNED)])
+@pytest.mark.parametrize("path", ["AAOO", "AO", "AAOOAA", "AOOA", "AOOAAO"])
 def test_anthropics_sdk_changes_sides(node, upstream, path, stream):
     """Between two questions, and between the use of a tool and its result."""
     converse(Anthropic(node, stream), node, upstream, path)
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("path", ["OOAA", "OA", pytest.param("OOAAOO", marks=SIGNED), pytest.param("OAAO", marks=SIGNED), pytest.param("OAAOOA", marks=SIGNED)])
+@pytest.mark.parametrize("path", ["OOAA", "OA", "OOAAOO", "OAAO", "OAAOOA"])
 def test_openais_sdk_changes_sides(node, upstream, path, stream):
     converse(OpenAI(node, stream), node, upstream, path)
 
 
-NO_INDEX = pytest.mark.xfail(strict=True, raises=RuntimeError, reason="the SDK puts lists of deltas together by `index`, which `thinking_blocks` do not have")
-NO_TEXT = pytest.mark.xfail(strict=True, raises=openai.BadRequestError, reason="a streamed block of `thinking_blocks` has the signature without the text that it signs")
-
-
-@pytest.mark.parametrize("before", [pytest.param(0, marks=NO_INDEX), pytest.param(1, marks=NO_TEXT)], ids=["two blocks", "one block"])
+@pytest.mark.parametrize("before", [0, 1], ids=["two blocks", "one block"])
 def test_what_openais_own_help_with_streams_puts_together_goes_back(node, upstream, before):
     """The helper of the SDK, `chat.completions.stream`. How many blocks of thinking come, the upstream decides by the turns before."""
     sdk = OpenAI(node, True)

@@ -6,6 +6,7 @@
 
 pub mod anthropic_messages;
 pub mod fold;
+pub(crate) mod foreign_thinking;
 pub mod loss;
 pub mod openai_chat;
 pub mod schema_tool;

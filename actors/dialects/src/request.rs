@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use events::limits;
 
+use crate::exchange::foreign_thinking;
 use crate::invalid::{Invalid, Read};
 use crate::json::{Cursor, Kind};
 use crate::media::{Finds, Media};
@@ -49,6 +50,8 @@ pub struct Request {
     pub cache_write: bool,
     /// A `cache_control` of an hour appears somewhere.
     pub cache_write_1h: bool,
+    /// Thinking that our translation has put into this dialect's words appears, or may: its provider did not make it.
+    pub foreign_thinking: bool,
     pub(crate) spans: Spans,
 }
 
@@ -147,6 +150,7 @@ impl<'a> Draft<'a> {
                 service_tier: None,
                 cache_write: false,
                 cache_write_1h: false,
+                foreign_thinking: foreign_thinking::may_stand_in(endpoint, body),
                 spans: Spans { body: body.len(), ..Spans::default() },
             },
             finds: Finds::default(),

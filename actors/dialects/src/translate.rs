@@ -7,6 +7,7 @@ use crate::{
     exchange::{
         Event, Exchange, Target, anthropic_messages,
         fold::{Answer, fold},
+        foreign_thinking,
         loss::Losses,
         openai_chat,
         schema_tool::SchemaTool,
@@ -54,9 +55,15 @@ pub fn read_exchange(from: Endpoint, body: &[u8]) -> Result<Exchange, Invalid> {
     }
 }
 
-/// Translates a request for a target at `to`.
+/// Translates a request for a target at `to`. For one of the caller's own dialect it stays as it is, but for thinking that its provider did
+/// not make.
 pub fn translate_request(exchange: &Exchange, to: Endpoint, target: &Target) -> Translated {
     let mut losses = Losses::default();
+    let mut own = None;
+    if exchange.from == to.dialect() {
+        foreign_thinking::leave_out(own.insert(exchange.clone()), &mut losses);
+    }
+    let exchange = own.as_ref().unwrap_or(exchange);
     let encoded = match to.dialect() {
         Dialect::OpenAi => openai_chat::encode_request(exchange, target, &mut losses),
         Dialect::Anthropic => anthropic_messages::encode_request(exchange, target, &mut losses),

@@ -566,12 +566,15 @@ fn thinking_comes_back() {
     let (choice, chunks, lost) = to_openai(json!([thought, redacted, text("a")]), "end_turn");
     assert_eq!(
         (&choice["message"]["reasoning_content"], &choice["message"]["thinking_blocks"]),
-        (&json!("hm"), &json!([thought, redacted]))
+        (
+            &json!("hm"),
+            &json!([join(thought.clone(), json!({"made_by": "anthropic"})), join(redacted.clone(), json!({"made_by": "anthropic"}))])
+        )
     );
-    let signed = json!([{"type": "thinking", "thinking": "", "signature": "s"}]);
+    let numbered = |block: &Value, index: u64| json!([join(block.clone(), json!({"made_by": "anthropic", "index": index}))]);
     assert_eq!(
         (said(&chunks, "reasoning_content"), said(&chunks, "thinking_blocks")),
-        (vec![json!("hm")], vec![signed, json!([redacted])])
+        (vec![json!("hm")], vec![numbered(&thought, 0), numbered(&redacted, 1)])
     );
     assert_eq!(lost, nothing());
 

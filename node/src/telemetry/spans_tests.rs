@@ -59,6 +59,7 @@ impl Sample {
                 levels: Vec::new(),
                 budgets: Vec::new(),
                 models: None,
+                losses: Default::default(),
                 hash: KeyHash::default(),
             },
             request: dialects::read_request(Endpoint::ChatCompletions, BODY).unwrap(),

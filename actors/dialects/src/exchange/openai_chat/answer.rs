@@ -7,6 +7,7 @@ use crate::{
     exchange::{
         Block, Event, Fields, Form, Node, Stop,
         fold::{Answer, Choice, OPAQUE, events},
+        foreign_thinking::MADE_BY,
         lose_rest,
         loss::{LossKind, Losses},
         put, take, take_if, take_text,
@@ -83,7 +84,7 @@ pub fn encode_answer(answer: Answer, from: Dialect, created: u64, losses: &mut L
         body.insert("created".to_owned(), created.into());
     }
     put(&mut body, "model", model);
-    let choices: Vec<Value> = choices.into_iter().map(|(index, choice)| choice_value(index, choice, own, losses)).collect();
+    let choices: Vec<Value> = choices.into_iter().map(|(index, choice)| choice_value(index, choice, from, losses)).collect();
     body.insert("choices".to_owned(), choices.into());
     put(&mut body, "usage", usage.map(|(usage, raw)| if own { raw } else { usage_value(&usage) }));
     put(&mut body, "service_tier", service_tier.map(|tier| if own { tier } else { tier_word(&tier).to_owned() }));
@@ -124,7 +125,8 @@ pub(super) fn usage_value(usage: &Usage) -> Value {
     })
 }
 
-fn choice_value(index: u32, choice: Choice, own: bool, losses: &mut Losses) -> Value {
+fn choice_value(index: u32, choice: Choice, from: Dialect, losses: &mut Losses) -> Value {
+    let own = from == Dialect::OpenAi;
     let path = format!("choices[{index}]");
     let mut rest = choice.rest;
     let mut message = match take(&mut rest, "message") {
@@ -133,7 +135,7 @@ fn choice_value(index: u32, choice: Choice, own: bool, losses: &mut Losses) -> V
     };
     let list = take(&mut message, CONTENT).is_some();
     message.entry("role").or_insert_with(|| "assistant".into());
-    fill_message(&mut message, choice.blocks, list, &path, own, losses);
+    fill_message(&mut message, choice.blocks, list, &path, from, losses);
     let mut body = Fields::new();
     body.insert("index".to_owned(), index.into());
     body.insert("message".to_owned(), Value::Object(message));
@@ -173,7 +175,17 @@ pub(super) fn lose_delta(raw: &Value, path: &str, losses: &mut Losses) {
     losses.lose(kind, format!("{path}.message.content"));
 }
 
-fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str, own: bool, losses: &mut Losses) {
+/// A block of thinking that only its provider can read; one of another dialect says so.
+pub(super) fn signed_value(node: &Node, from: Dialect) -> Value {
+    let mut value = request::thinking_value(node);
+    if let (Value::Object(fields), true) = (&mut value, from != Dialect::OpenAi) {
+        fields.insert(MADE_BY.to_owned(), from.as_str().into());
+    }
+    value
+}
+
+fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str, from: Dialect, losses: &mut Losses) {
+    let own = from == Dialect::OpenAi;
     let (mut parts, mut calls, mut signed, mut thought, mut refusal) = (Vec::new(), Vec::new(), Vec::new(), None::<String>, None::<String>);
     for node in blocks {
         if let Some(Value::Array(deltas)) = node.rest.get(OPAQUE).filter(|_| !own) {
@@ -188,11 +200,11 @@ fn fill_message(message: &mut Fields, blocks: Vec<Node>, list: bool, path: &str,
                 _ => {
                     thought.get_or_insert_default().push_str(text);
                     if own || signature.is_some() {
-                        signed.push(request::thinking_value(&node));
+                        signed.push(signed_value(&node, from));
                     }
                 }
             },
-            Block::Redacted(_) => signed.push(request::thinking_value(&node)),
+            Block::Redacted(_) => signed.push(signed_value(&node, from)),
             Block::Refusal(_) if own && list && field.is_none() => parts.push(node),
             Block::Refusal(text) => refusal.get_or_insert_default().push_str(text),
             Block::Opaque(raw) if own && field.as_deref() == Some(request::CALLS) => calls.push(raw.clone()),

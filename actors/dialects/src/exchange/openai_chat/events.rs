@@ -5,6 +5,7 @@ use crate::{
     Dialect,
     exchange::{
         Block, Delta, Event, Fields, Node, Stop,
+        foreign_thinking::MADE_BY,
         loss::{LossKind, Losses},
         put, take, take_if, take_text, tool_id,
     },
@@ -235,7 +236,11 @@ impl ChoiceState {
             node.rest.insert(FIELD.to_owned(), THINKING_BLOCKS.into());
             return self.whole(choice, node, out);
         }
-        self.prose(choice, THINKING_BLOCKS, text("thinking").unwrap_or_default().to_owned(), out);
+        // another Tollgate's: its text has been streamed already
+        let is_said = block.get(MADE_BY).is_some() && self.prose.as_ref().is_some_and(|(_, field)| *field == REASONING);
+        if !is_said {
+            self.prose(choice, THINKING_BLOCKS, text("thinking").unwrap_or_default().to_owned(), out);
+        }
         if let (Some(signature), Some((index, _))) = (text("signature"), &self.prose) {
             out.push(Event::Delta { choice, index: *index, delta: Delta::Signature(signature.to_owned()) });
             self.end_prose(choice, out);
@@ -356,6 +361,10 @@ pub struct Encoder {
     head: Fields,
     tools: BTreeMap<(u32, u32), u64>,
     kinds: BTreeMap<(u32, u32), Kind>,
+    /// Thinking of another dialect that is not over, and its signature.
+    thoughts: BTreeMap<(u32, u32), (String, String)>,
+    /// Blocks of signed thinking so far, by choice.
+    signed: BTreeMap<u32, u64>,
     roles: BTreeSet<u32>,
     stops: Vec<(u32, String, Fields)>,
     usage: Option<(Usage, Value)>,
@@ -384,6 +393,8 @@ impl Encoder {
             head,
             tools: BTreeMap::new(),
             kinds: BTreeMap::new(),
+            thoughts: BTreeMap::new(),
+            signed: BTreeMap::new(),
             roles: BTreeSet::new(),
             stops: Vec::new(),
             usage: None,
@@ -400,7 +411,7 @@ impl Encoder {
             Event::Start { id, model, service_tier, rest } => self.start(id, model, service_tier, rest, losses),
             Event::BlockStart { choice, index, node } => self.block(choice, index, node, losses, out),
             Event::Delta { choice, index, delta } => self.delta(choice, index, delta, losses, out),
-            Event::BlockStop { .. } => {}
+            Event::BlockStop { choice, index } => self.block_stop(choice, index, out),
             Event::Usage { usage, raw } => self.usage = Some((usage, raw)),
             Event::Stop { choice, stop, rest } => {
                 let path = format!("choices[{choice}]");
@@ -461,8 +472,7 @@ impl Encoder {
             },
             Block::Refusal(_) => Kind::Other,
             Block::Redacted(_) => {
-                let value = request::thinking_value(&Node { rest: Fields::new(), ..node.clone() });
-                self.chunk(choice, json!({ THINKING_BLOCKS: [value] }), out);
+                self.signed(choice, &Node { rest: Fields::new(), ..node.clone() }, out);
                 Kind::Other
             }
             Block::ToolUse { id, name, .. } => {
@@ -485,6 +495,23 @@ impl Encoder {
         self.kinds.insert((choice, index), kind);
     }
 
+    /// Signed thinking is given whole once more, when it is over: its provider takes it back with its signature only.
+    fn block_stop(&mut self, choice: u32, index: u32, out: &mut Vec<u8>) {
+        let Some((text, signature)) = self.thoughts.remove(&(choice, index)).filter(|(_, signature)| !signature.is_empty()) else { return };
+        self.signed(choice, &Block::Thinking { text, signature: Some(signature) }.into(), out);
+    }
+
+    /// Clients put lists of a stream together by `index`.
+    fn signed(&mut self, choice: u32, node: &Node, out: &mut Vec<u8>) {
+        let mut value = answer::signed_value(node, self.from);
+        if let (Value::Object(fields), false) = (&mut value, self.own()) {
+            let number = self.signed.entry(choice).or_default();
+            fields.insert("index".to_owned(), (*number).into());
+            *number += 1;
+        }
+        self.chunk(choice, json!({ THINKING_BLOCKS: [value] }), out);
+    }
+
     fn delta(&mut self, choice: u32, index: u32, delta: Delta, losses: &mut Losses, out: &mut Vec<u8>) {
         let kind = self.kinds.get(&(choice, index)).cloned().unwrap_or(Kind::Other);
         let body = match (delta, kind) {
@@ -496,9 +523,19 @@ impl Encoder {
             (Delta::Thinking(text), Kind::Thinking(field)) if field == THINKING_BLOCKS => {
                 json!({field: [{"type": "thinking", "thinking": text}]})
             }
-            (Delta::Thinking(text), Kind::Thinking(field)) => json!({field: text}),
+            (Delta::Thinking(text), Kind::Thinking(field)) => {
+                if !self.own() {
+                    self.thoughts.entry((choice, index)).or_default().0.push_str(&text);
+                }
+                json!({field: text})
+            }
             (Delta::Thinking(text), _) => json!({REASONING: text}),
-            (Delta::Signature(signature), _) => json!({THINKING_BLOCKS: [{"type": "thinking", "thinking": "", "signature": signature}]}),
+            (Delta::Signature(signature), _) if self.own() => {
+                json!({THINKING_BLOCKS: [{"type": "thinking", "thinking": "", "signature": signature}]})
+            }
+            (Delta::Signature(signature), _) => {
+                return self.thoughts.entry((choice, index)).or_default().1.push_str(&signature);
+            }
             (Delta::Arguments(text), _) => match self.tools.get(&(choice, index)) {
                 Some(number) => json!({"tool_calls": [{"index": number, "function": {"arguments": text}}]}),
                 None => return,

@@ -5,6 +5,7 @@ use crate::{
     Dialect, Invalid,
     exchange::{
         Block, Encoded, Exchange, Fields, Form, Node, Reasoning, Role, Sampling, Shape, Source, Target, Tool, ToolChoice, Turn, Written,
+        foreign_thinking::{MADE_BY, MADE_BY_HINT},
         lose_rest,
         loss::{LossKind, Losses},
         put, says_nothing, take, take_if, take_text, tool_id, written,
@@ -209,10 +210,18 @@ pub(super) fn thought(text: String, field: &str) -> Node {
     node
 }
 
+/// Members of a block of thinking that say nothing of it to another dialect: which one it is in a stream, and who made it.
+const HINTS: [(&str, &str); 2] = [("index", "\0index"), (MADE_BY, MADE_BY_HINT)];
+
 fn thinking_block(block: Value) -> Node {
     let Value::Object(mut rest) = block else { return Block::Opaque(block).into() };
     let redacted = take(&mut rest, "type").is_some_and(|kind| kind == "redacted_thinking");
     rest.insert(FIELD.to_owned(), THINKING_BLOCKS.into());
+    for (name, hint) in HINTS {
+        if let Some(value) = take(&mut rest, name) {
+            rest.insert(hint.to_owned(), value);
+        }
+    }
     let mut text = |name: &str| take_text(&mut rest, name);
     let block = if redacted {
         Block::Redacted(text("data").unwrap_or_default())
@@ -627,6 +636,9 @@ fn assistant(message: &mut Fields, blocks: Vec<Node>, path: &str, own: bool, los
 /// A block of thinking with its signature.
 pub(super) fn thinking_value(node: &Node) -> Value {
     let mut fields = plain(&node.rest);
+    for (name, hint) in HINTS {
+        put(&mut fields, name, node.rest.get(hint).cloned());
+    }
     match &node.block {
         Block::Redacted(data) => {
             fields.insert("type".to_owned(), "redacted_thinking".into());

@@ -25,7 +25,7 @@ pub(super) fn force_schema(body: &mut Fields, exchange: &Exchange, losses: &mut 
     let Some(Shape::Schema { schema, .. }) = &exchange.shape else { return false };
     body.remove("response_format");
     if !exchange.tools.is_empty() {
-        losses.lose(LossKind::Schema, "output_config");
+        losses.lose(LossKind::Schema, "output_config.format");
         return false;
     }
     body.insert("tools".to_owned(), json!([{"type": "function", "function": {"name": SCHEMA_TOOL, "parameters": schema}}]));
