@@ -1,5 +1,6 @@
 """Recorded traffic of real providers through a running node: what comes out is what the provider sent, and the record says what was used."""
 
+import functools
 import json
 import lzma
 import subprocess
@@ -29,10 +30,14 @@ SIZE_OF_ALL = 7
 ROWS_AT_EACH_SIZE = 4
 
 
-def rows():
+@functools.cache
+def every_row():
     with lzma.open(ROWS) as lines:
-        every = [json.loads(line) for line in lines]
-    found = [row for row in every if row["dialect"] in DIALECTS and row["provider"] == DIALECTS[row["dialect"]][0]]
+        return [json.loads(line) for line in lines]
+
+
+def rows():
+    found = [row for row in every_row() if row["dialect"] in DIALECTS and row["provider"] == DIALECTS[row["dialect"]][0]]
     assert len(found) > 300
     return found
 
