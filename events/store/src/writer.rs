@@ -4,7 +4,10 @@
 #[cfg(test)]
 mod tests;
 
-use crate::state::{Meta, StateStore, StoreFault, Stored};
+use crate::{
+    rows::StoreFault,
+    state::{Meta, StateStore, Stored},
+};
 use events::table::Change;
 use journal::{
     history::History,

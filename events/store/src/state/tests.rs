@@ -1,7 +1,11 @@
 use super::*;
+use crate::rows::{META, META_KEY, ROWS, sealed};
 use events::{NoteId, ProviderId, StreamId, TenantId};
 use journal::{disk::MemoryDisk, verify::Findings};
+use redb::{ReadableTable as _, TableDefinition};
 use std::collections::BTreeMap;
+
+const FILE: &str = "state.redb";
 
 const VERSIONS: u8 = 14;
 
@@ -61,7 +65,7 @@ fn assert_holds(store: &StateStore, world: &World) {
 
 /// Puts raw bytes in the place of a row, as a disk might.
 fn tamper(store: &StateStore, table: TableDefinition<'static, &[u8], &[u8]>, key: &[u8], change: impl FnOnce(&mut Vec<u8>)) {
-    let transaction = store.db().begin_write().unwrap();
+    let transaction = store.rows.db().begin_write().unwrap();
     let mut rows = transaction.open_table(table).unwrap();
     let mut value = rows.get(key).unwrap().expect("the row is there").value().to_vec();
     change(&mut value);
