@@ -137,3 +137,6 @@ pub const SPANS_STOP_WAIT: Duration = Duration::from_secs(3);
 pub const COLLECTOR_WARN_EVERY: Duration = Duration::from_secs(60);
 /// Largest answer of a collector that is read, in bytes.
 pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// Groups of one answer about usage: a month of days by 3,000 keys.
+pub const USAGE_GROUPS_MAX: usize = 100_000;

@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Which crate may name which of ours.
-const EDGES: [(&str, &[&str]); 13] = [
+const EDGES: [(&str, &[&str]); 14] = [
     ("events", &[]),
     ("journal", &["events"]),
     ("store", &["events", "journal"]),
@@ -15,10 +15,11 @@ const EDGES: [(&str, &[&str]); 13] = [
     ("dialects", &["events"]),
     ("cluster-config", &["events", "dialects"]),
     ("actors", &["events", "journal", "dialects", "cluster-config"]),
-    ("ingress", &["events", "journal", "actors", "dialects", "cluster-config"]),
+    ("projections", &["events", "journal", "store"]),
+    ("ingress", &["events", "journal", "actors", "dialects", "cluster-config", "projections"]),
     ("egress", &["actors", "events"]),
     ("provider-sim", &["dialects", "events"]),
-    ("node", &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "ingress", "egress", "provider-sim"]),
+    ("node", &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "projections", "ingress", "egress", "provider-sim"]),
     ("tests", &[]),
     ("bench", &[]),
 ];

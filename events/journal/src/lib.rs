@@ -31,12 +31,22 @@ pub trait Journal: Send + Sync {
     fn view(&self, look: &mut dyn FnMut(&State));
     /// Events from a position on, at most so many; fewer at the end.
     fn read(&self, from: u64, limit: usize) -> Future<'_, Result<Vec<Recorded>, ReadFault>>;
+    /// Reads what is in the history, from any thread: it may be a moment behind what is applied.
+    fn reader(&self) -> std::sync::Arc<dyn Reader>;
     /// Calls the observer after each applied entry, on the core thread, in order, from now on.
     fn observe(&self, observer: Box<dyn Observer>);
     /// Whether appending may work: there is a leader, and this node has applied what it must have.
     fn health(&self) -> Health;
     /// Writes out what is not yet on disk, and ends. Nothing is appended afterwards.
     fn stop(&self) -> Future<'_, ()>;
+}
+
+/// The history as followers read it, from any thread. Reading waits for the disk.
+pub trait Reader: Send + Sync {
+    /// Events that can be read.
+    fn end(&self) -> u64;
+    /// Events from a position on, at most so many; fewer at the end, or where they are many bytes.
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault>;
 }
 
 /// Follows what is applied. Must be quick and must not call back into the journal.

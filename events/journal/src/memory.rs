@@ -1,6 +1,6 @@
 //! The in-memory journal: the same State, the same guards, no disk and no quorum. For tests, first steps and the bench.
 
-use crate::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, check_at_the_door};
+use crate::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, Reader, check_at_the_door};
 use events::{
     State,
     envelope::Recorded,
@@ -18,17 +18,39 @@ struct Inner {
 /// See the module.
 pub struct Memory {
     clock: Arc<dyn Clock>,
-    inner: Mutex<Inner>,
+    inner: Arc<Mutex<Inner>>,
+}
+
+fn lock(inner: &Mutex<Inner>) -> MutexGuard<'_, Inner> {
+    inner.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn part(inner: &Inner, from: u64, limit: usize) -> Vec<Recorded> {
+    let from = usize::try_from(from).unwrap_or(usize::MAX).min(inner.history.len());
+    inner.history[from..].iter().take(limit).cloned().collect()
+}
+
+struct MemoryReader(Arc<Mutex<Inner>>);
+
+impl Reader for MemoryReader {
+    fn end(&self) -> u64 {
+        lock(&self.0).history.len() as u64
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault> {
+        Ok(part(&lock(&self.0), from, limit))
+    }
 }
 
 impl Memory {
     pub fn new(clock: Arc<dyn Clock>) -> Memory {
-        Memory { clock, inner: Mutex::new(Inner { state: State::default(), history: Vec::new(), observers: Vec::new(), stopped: false }) }
+        let inner = Inner { state: State::default(), history: Vec::new(), observers: Vec::new(), stopped: false };
+        Memory { clock, inner: Arc::new(Mutex::new(inner)) }
     }
 
-    /// Never contended: all of it runs on the core thread. The lock is the price of `Sync`.
+    /// Hardly contended: all but followers run on the core thread.
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inner)
     }
 
     fn append_now(&self, mut groups: Vec<Group>) -> Result<Vec<GroupOutcome>, AppendFault> {
@@ -60,11 +82,11 @@ impl Journal for Memory {
     }
 
     fn read(&self, from: u64, limit: usize) -> Future<'_, Result<Vec<Recorded>, ReadFault>> {
-        Box::pin(async move {
-            let inner = self.inner();
-            let from = usize::try_from(from).unwrap_or(usize::MAX).min(inner.history.len());
-            Ok(inner.history[from..].iter().take(limit).cloned().collect())
-        })
+        Box::pin(async move { Ok(part(&self.inner(), from, limit)) })
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(MemoryReader(self.inner.clone()))
     }
 
     fn observe(&self, observer: Box<dyn Observer>) {

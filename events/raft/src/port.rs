@@ -5,6 +5,7 @@ use crate::{
     keeper::Keeper,
     machine::Machine,
     replica::Replica,
+    stores::READ_BYTES,
     types::{Answer, Batch, TypeConfig, group_size},
     watch::DiskWatch,
     writer::{Failure, Writer},
@@ -15,7 +16,7 @@ use events::{
     limits::ENTRY_BYTES_MAX,
     transaction::{Group, GroupOutcome},
 };
-use journal::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, check_at_the_door};
+use journal::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, Reader, check_at_the_door, history::HistoryReader};
 use openraft::{
     async_runtime::WatchReceiver,
     error::{ClientWriteError, RaftError},
@@ -211,6 +212,19 @@ fn entries_of(groups: Vec<Group>) -> Result<Vec<Vec<Group>>, AppendFault> {
     Ok(entries)
 }
 
+/// What followers read: history only, without the core thread.
+struct FromHistory(HistoryReader);
+
+impl Reader for FromHistory {
+    fn end(&self) -> u64 {
+        self.0.len()
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault> {
+        self.0.read(from, limit, READ_BYTES).map_err(|error| ReadFault(error.to_string()))
+    }
+}
+
 impl Journal for RaftJournal {
     fn append(&self, groups: Vec<Group>) -> Future<'_, Result<Vec<GroupOutcome>, AppendFault>> {
         Box::pin(self.append_groups(groups))
@@ -222,6 +236,10 @@ impl Journal for RaftJournal {
 
     fn read(&self, from: u64, limit: usize) -> Future<'_, Result<Vec<Recorded>, ReadFault>> {
         Box::pin(async move { self.read_now(from, limit) })
+    }
+
+    fn reader(&self) -> Arc<dyn Reader> {
+        Arc::new(FromHistory(self.keeper.stores().reader()))
     }
 
     fn observe(&self, observer: Box<dyn Observer>) {

@@ -15,7 +15,7 @@ use store::{
 use tokio::sync::oneshot;
 
 /// Bytes of events that are read at once: a reader asks again for the rest.
-const READ_BYTES: usize = 8 << 20;
+pub(crate) const READ_BYTES: usize = 8 << 20;
 
 /// Where a state is.
 #[derive(Clone, Debug, PartialEq)]
@@ -110,6 +110,11 @@ impl Stores {
     /// Events from history; fewer than `limit` where they are many bytes.
     pub fn read(&self, from: u64, limit: usize) -> io::Result<Vec<Recorded>> {
         self.history.read(from, limit, READ_BYTES)
+    }
+
+    /// Reads history from any thread.
+    pub fn reader(&self) -> HistoryReader {
+        self.history.clone()
     }
 
     /// The synced state under this mark.

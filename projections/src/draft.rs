@@ -1,0 +1,95 @@
+//! What a batch changes: rows are read as they were committed, changed in memory, and written at once.
+
+use crate::{Fault, key::Key};
+use events::codec;
+use serde::{Serialize, de::DeserializeOwned};
+use std::collections::BTreeMap;
+use store::{Reading, Writing};
+
+struct Slot {
+    value: Option<Vec<u8>>,
+    /// It is surely not among the committed rows.
+    new: bool,
+    changed: bool,
+}
+
+/// See the module.
+pub(crate) struct Draft<'a> {
+    committed: Reading<'a>,
+    slots: BTreeMap<Vec<u8>, Slot>,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(committed: Reading<'a>) -> Draft<'a> {
+        Draft { committed, slots: BTreeMap::new() }
+    }
+
+    /// A row as it is now.
+    pub fn get<V: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<V>, Fault> {
+        let key = key.clone().bytes();
+        if let Some(slot) = self.slots.get(&key) {
+            return Ok(slot.value.as_deref().map(codec::decode).transpose()?);
+        }
+        let value = self.committed.get(&key)?;
+        let decoded = value.as_deref().map(codec::decode).transpose()?;
+        self.slots.insert(key, Slot { new: value.is_none(), value, changed: false });
+        Ok(decoded)
+    }
+
+    pub fn put<V: Serialize>(&mut self, key: Key, value: &V) {
+        let bytes = codec::encode(value);
+        let slot = self.slots.entry(key.bytes()).or_insert(Slot { value: None, new: false, changed: true });
+        (slot.value, slot.changed) = (Some(bytes), true);
+    }
+
+    /// Bytes as they are.
+    pub fn put_raw(&mut self, key: Key, value: &[u8]) {
+        self.slots.insert(key.bytes(), Slot { value: Some(value.to_vec()), new: false, changed: true });
+    }
+
+    /// Of a key that was never there before: if it goes within this batch, nothing is written at all.
+    pub fn put_new<V: Serialize>(&mut self, key: Key, value: &V) {
+        self.slots.insert(key.bytes(), Slot { value: Some(codec::encode(value)), new: true, changed: true });
+    }
+
+    pub fn remove(&mut self, key: &Key) {
+        let key = key.clone().bytes();
+        match self.slots.get_mut(&key) {
+            Some(slot) if slot.new => drop(self.slots.remove(&key)),
+            Some(slot) => (slot.value, slot.changed) = (None, true),
+            None => drop(self.slots.insert(key, Slot { value: None, new: false, changed: true })),
+        }
+    }
+
+    /// Takes a row out, and answers what it was.
+    pub fn take<V: DeserializeOwned>(&mut self, key: &Key) -> Result<Option<V>, Fault> {
+        let value = self.get(key)?;
+        self.remove(key);
+        Ok(value)
+    }
+
+    /// Committed rows, for what is looked for in order.
+    pub fn committed(&self) -> &Reading<'a> {
+        &self.committed
+    }
+
+    /// What is to be written.
+    pub fn changes(self) -> Changes {
+        Changes(self.slots.into_iter().filter(|(_, slot)| slot.changed).map(|(key, slot)| (key, slot.value)).collect())
+    }
+}
+
+/// Rows by key; None: gone.
+pub(crate) struct Changes(Vec<(Vec<u8>, Option<Vec<u8>>)>);
+
+impl Changes {
+    pub fn write(&self, rows: &mut Writing<'_>) -> Result<(), store::StoreFault> {
+        for (key, value) in &self.0 {
+            match value {
+                Some(value) => rows.put(key, value)?,
+                None => rows.remove(key)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,67 @@
+//! Read models that are folded from the history: usage, calls, budgets, audit, providers. Each is one file that folds events into rows;
+//! its checkpoint stands in the same transaction. Nothing here is ever asked on the path of a call, and all of it can be dropped and
+//! built again from the history.
+
+mod draft;
+mod follower;
+mod key;
+mod runner;
+#[cfg(test)]
+mod testing;
+pub mod usage;
+mod view;
+mod world;
+
+pub use runner::{Projections, Runner};
+pub use view::{Snapshot, Status, View};
+pub use world::World;
+
+use draft::Draft;
+use events::{codec::Undecodable, envelope::Recorded};
+use journal::ReadFault;
+use store::StoreFault;
+
+/// Why a projection cannot go on, or cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault(pub String);
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Fault {}
+
+macro_rules! fault_from {
+    ($($other:ty),*) => {$(
+        impl From<$other> for Fault {
+            fn from(fault: $other) -> Fault {
+                Fault(fault.to_string())
+            }
+        }
+    )*};
+}
+
+fault_from!(StoreFault, Undecodable, ReadFault, std::io::Error);
+
+/// One read model. What it makes of a history depends on the history alone, not on where batches end.
+trait Projection: Send {
+    /// The name of its file and of its commands.
+    fn name(&self) -> &'static str;
+    /// Raised whenever its rows change their form or meaning: rows of another form are built anew.
+    fn form(&self) -> u32;
+    /// Folds one record. `world` is as of right before it.
+    fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault>;
+    /// After the record was folded into `world` too.
+    fn folded(&mut self, _record: &Recorded, _world: &World, _draft: &mut Draft<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+    /// Puts into the draft what was gathered in memory: the batch ends here.
+    fn flush(&mut self, _draft: &mut Draft<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Makes each of them.
+const ALL: [fn() -> Box<dyn Projection>; 1] = [|| Box::new(usage::Usage::default())];

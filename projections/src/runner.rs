@@ -1,0 +1,296 @@
+//! The thread that leads all projections along the history, and the threads that build one anew.
+
+use crate::{
+    ALL, Fault, Projection, Status, View,
+    follower::{Follower, FOLDER, Place},
+};
+use events::envelope::Recorded;
+use journal::{Reader, disk::Disk};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, Sender, channel},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+/// Events that one transaction takes in: rows that they share are written once (ENGINE §9).
+const BATCH_EVENTS: usize = 10_000;
+/// The history is looked at so often while nothing happens.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What was written is made durable so often: after a crash so much is folded again.
+const SYNC_EVERY: Duration = Duration::from_secs(5);
+/// After a start, the log may take so long to bring the history up to where a projection was.
+const REACH_WAIT: Duration = Duration::from_secs(30);
+/// Of each file's cache.
+const CACHE_BYTES: usize = 8 << 20;
+
+/// All projections as readers see them.
+#[derive(Clone)]
+pub struct Projections {
+    views: Arc<[Arc<View>]>,
+    reader: Arc<dyn Reader>,
+}
+
+impl Projections {
+    pub fn views(&self) -> &[Arc<View>] {
+        &self.views
+    }
+
+    pub fn view(&self, name: &str) -> Option<&Arc<View>> {
+        self.views.iter().find(|view| view.name() == name)
+    }
+
+    /// Events in the history that a view does not show yet.
+    pub fn lag(&self, view: &View) -> u64 {
+        self.reader.end().saturating_sub(view.next())
+    }
+}
+
+/// The threads.
+pub struct Runner {
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Runner {
+    /// Opens all projections in their folder of `root`, and follows the history.
+    ///
+    /// # Errors
+    /// The disk does not take their files.
+    pub fn start(reader: Arc<dyn Reader>, root: &dyn Disk) -> Result<(Projections, Runner), Fault> {
+        let place = Place { disk: root.folder(FOLDER)?, cache_bytes: CACHE_BYTES };
+        drop_unfinished(&*place.disk)?;
+        let led = ALL.iter().map(|make| Led::open(*make, &place)).collect::<Result<Vec<Led>, Fault>>()?;
+        let projections = Projections { views: led.iter().map(|led| led.view.clone()).collect(), reader: reader.clone() };
+        let stop = Arc::new(AtomicBool::new(false));
+        let (send_built, built) = channel();
+        let work = Work { led, reader, place, stop: stop.clone(), send_built, built, started: Instant::now(), synced: Instant::now() };
+        let thread = std::thread::Builder::new().name("projections".into()).spawn(move || work.run())?;
+        Ok((projections, Runner { stop, thread }))
+    }
+
+    /// Commits what was folded, and ends.
+    pub fn stop(self) {
+        self.stop.store(true, Ordering::Release);
+        self.thread.thread().unpark();
+        let _ = self.thread.join(); // a panic there was told by the hook
+    }
+}
+
+type Make = fn() -> Box<dyn Projection>;
+
+fn rebuilt_name(name: &str) -> String {
+    format!("{name}.rebuild")
+}
+
+/// What a rebuilding left when the process ended.
+fn drop_unfinished(disk: &dyn Disk) -> Result<(), Fault> {
+    for file in disk.list()?.into_iter().filter(|file| file.contains(".rebuild") || file.ends_with(".new")) {
+        disk.remove(&file)?;
+    }
+    Ok(())
+}
+
+/// A projection that is led.
+struct Led {
+    make: Make,
+    view: Arc<View>,
+    /// None: it failed.
+    follower: Option<Follower>,
+    /// It is being built anew.
+    rebuilding: bool,
+}
+
+impl Led {
+    fn open(make: Make, place: &Place) -> Result<Led, Fault> {
+        let projection = make();
+        let name = projection.name();
+        let follower = Follower::open(projection, name, place)?;
+        let view = View::new(name, follower.rows.clone(), Arc::new(follower.world.clone()), follower.checkpoint.next);
+        Ok(Led { make, view: Arc::new(view), follower: Some(follower), rebuilding: false })
+    }
+
+    /// Takes records in; answers how many.
+    fn step(&mut self, records: &[Recorded], sync: bool) -> usize {
+        let Some(follower) = &mut self.follower else { return 0 };
+        match follower.step(records, sync) {
+            Ok(step) => {
+                if step.world_changed {
+                    self.view.set_world(Arc::new(follower.world.clone()));
+                }
+                self.view.moved(follower.checkpoint.next);
+                step.folded
+            }
+            Err(fault) => {
+                self.fail(&fault);
+                0
+            }
+        }
+    }
+
+    fn fail(&mut self, fault: &Fault) {
+        tracing::error!(projection = self.view.name(), why = %fault, "a projection stopped; what it has is served, `tollgate rebuild` makes it anew");
+        self.follower = None;
+        self.view.set_status(Status::Failed(fault.0.clone()));
+    }
+}
+
+/// What was built anew: whose, and what came of it.
+type Built = (&'static str, Result<Follower, Fault>);
+
+struct Work {
+    led: Vec<Led>,
+    reader: Arc<dyn Reader>,
+    place: Place,
+    stop: Arc<AtomicBool>,
+    send_built: Sender<Built>,
+    built: Receiver<Built>,
+    started: Instant,
+    synced: Instant,
+}
+
+impl Work {
+    fn run(mut self) {
+        while !self.stop.load(Ordering::Acquire) {
+            self.take_built();
+            self.begin_rebuilds();
+            let folded = self.step();
+            self.sync_if_due();
+            if folded == 0 {
+                std::thread::park_timeout(LOOK_EVERY);
+            }
+        }
+        self.sync();
+    }
+
+    /// One batch for each; those at the same position share what was read.
+    fn step(&mut self) -> usize {
+        let mut read: Option<(u64, Vec<Recorded>)> = None;
+        let mut folded = 0;
+        for led in &mut self.led {
+            if !is_of_this_history(led, &*self.reader, &self.place, self.started) {
+                continue;
+            }
+            let Some(next) = led.follower.as_ref().map(|follower| follower.checkpoint.next) else { continue };
+            if read.as_ref().is_none_or(|(from, _)| *from != next) {
+                match self.reader.read(next, BATCH_EVENTS) {
+                    Ok(records) => read = Some((next, records)),
+                    Err(fault) => {
+                        led.fail(&fault.into());
+                        continue;
+                    }
+                }
+            }
+            let records = read.as_ref().map_or(&[][..], |(_, records)| records);
+            folded += led.step(records, false);
+        }
+        folded
+    }
+
+    fn sync_if_due(&mut self) {
+        if self.synced.elapsed() >= SYNC_EVERY {
+            self.sync();
+            self.synced = Instant::now();
+        }
+    }
+
+    fn sync(&mut self) {
+        for led in &mut self.led {
+            if let Some(Err(fault)) = led.follower.as_mut().map(Follower::sync) {
+                led.fail(&fault);
+            }
+        }
+    }
+
+    fn begin_rebuilds(&mut self) {
+        for led in self.led.iter_mut().filter(|led| !led.rebuilding) {
+            if !led.view.take_rebuild() {
+                continue;
+            }
+            let (name, make, place, reader, stop, done) =
+                (led.view.name(), led.make, self.place.clone(), self.reader.clone(), self.stop.clone(), self.send_built.clone());
+            let build = move || drop(done.send((name, build(make(), &place, &*reader, &stop)))); // nobody listens: the process ends
+            match std::thread::Builder::new().name(format!("rebuild-{name}")).spawn(build) {
+                Ok(_) => {
+                    tracing::info!(projection = name, "a projection is built anew");
+                    led.rebuilding = true;
+                    led.view.set_status(Status::Rebuilding);
+                }
+                Err(error) => led.view.set_status(Status::Failed(format!("it cannot be built anew: {error}"))),
+            }
+        }
+    }
+
+    fn take_built(&mut self) {
+        while let Ok((name, built)) = self.built.try_recv() {
+            let Some(led) = self.led.iter_mut().find(|led| led.view.name() == name) else { continue };
+            led.rebuilding = false;
+            match built.and_then(|follower| put_in_place(follower, &self.place)) {
+                Ok(follower) => {
+                    tracing::info!(projection = name, events = follower.checkpoint.next, "a projection was built anew");
+                    led.view.replace(follower.rows.clone(), Arc::new(follower.world.clone()), follower.checkpoint.next);
+                    led.view.set_status(Status::Following);
+                    led.follower = Some(follower);
+                }
+                Err(fault) => {
+                    tracing::error!(projection = name, why = %fault, "a projection could not be built anew");
+                    led.view.set_status(if led.follower.is_some() { Status::Following } else { Status::Failed(fault.0) });
+                }
+            }
+        }
+    }
+}
+
+/// Rows that were made of another history are dropped; false: that is not known yet.
+fn is_of_this_history(led: &mut Led, reader: &dyn Reader, place: &Place, started: Instant) -> bool {
+    let Some(follower) = &mut led.follower else { return false };
+    let why = match follower.check(reader) {
+        Ok(Some(true)) => return true,
+        Ok(None) if started.elapsed() < REACH_WAIT => return false,
+        Ok(None) => "the history does not reach so far".to_owned(),
+        Ok(Some(false)) => "its rows were made of another history".to_owned(),
+        Err(fault) => fault.0,
+    };
+    let name = led.view.name();
+    tracing::warn!(projection = name, why, "a projection is built anew");
+    led.follower = None;
+    match Follower::begin((led.make)(), name, place) {
+        Ok(follower) => {
+            led.view.replace(follower.rows.clone(), Arc::default(), 0);
+            led.follower = Some(follower);
+            true
+        }
+        Err(fault) => {
+            led.fail(&fault);
+            false
+        }
+    }
+}
+
+/// Folds the whole history into a file of its own.
+fn build(projection: Box<dyn Projection>, place: &Place, reader: &dyn Reader, stop: &AtomicBool) -> Result<Follower, Fault> {
+    let file = rebuilt_name(projection.name());
+    let mut follower = Follower::begin(projection, &file, place)?;
+    loop {
+        if stop.load(Ordering::Acquire) {
+            return Err(Fault("the node is stopping".into()));
+        }
+        let records = reader.read(follower.checkpoint.next, BATCH_EVENTS)?;
+        if records.is_empty() {
+            return Ok(follower);
+        }
+        follower.step(&records, false)?;
+    }
+}
+
+/// Durable first, then under the name that is opened at the next start.
+fn put_in_place(mut follower: Follower, place: &Place) -> Result<Follower, Fault> {
+    follower.sync()?;
+    let name = follower.projection.name();
+    place.disk.rename(&store::rows::file_name(&rebuilt_name(name)), &store::rows::file_name(name))?;
+    place.disk.sync_dir()?;
+    Ok(follower)
+}

@@ -1,0 +1,150 @@
+//! What was used: sums by tenant, scope, key, model, provider and tag, in hours, days and months (UTC). A call counts in the hour of its
+//! admission, as its budgets count it, with its record; an orphan at its ceiling, until a late record takes its place.
+
+mod query;
+mod row;
+#[cfg(test)]
+mod tests;
+
+pub use query::{Dimension, Filter, Group, Query, Range};
+pub use row::{Dims, Grain, Sums, Tokens};
+
+use crate::{Draft, Fault, Projection, World, key::Key};
+use events::{
+    CallId, Event, KeyId, ScopeId, TenantId, Timestamp,
+    call::{self, Admitted, Finished},
+    envelope::Recorded,
+};
+use row::Cut;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Calls without a final record.
+const OPEN: u8 = b'o';
+
+/// What must be known of a call when its record comes.
+#[derive(Serialize, Deserialize)]
+struct Open {
+    at: Timestamp,
+    tenant: TenantId,
+    scope: Option<ScopeId>,
+    key: KeyId,
+    model: String,
+    tags: Vec<String>,
+    /// What it was counted with when its node was lost.
+    orphaned: Option<Sums>,
+}
+
+impl Open {
+    fn new(admitted: &Admitted, at: Timestamp, world: &World) -> Open {
+        let Admitted { key, ref model, ref tags, .. } = *admitted;
+        let (tenant, scope) = (world.tenant_of(key), world.scope_of(key));
+        Open { at, tenant, scope, key, model: model.clone(), tags: tags.clone(), orphaned: None }
+    }
+
+    fn dims(&self, provider: Option<events::ProviderId>) -> Dims {
+        Dims { tag: None, scope: self.scope, key: Some(self.key), model: Some(self.model.clone()), provider }
+    }
+}
+
+/// What a batch adds, by row; small beside the rows themselves.
+#[derive(Default)]
+pub(crate) struct Usage {
+    added: BTreeMap<(Cut, TenantId, Timestamp, Dims), Sums>,
+}
+
+impl Projection for Usage {
+    fn name(&self) -> &'static str {
+        "usage"
+    }
+
+    fn form(&self) -> u32 {
+        1
+    }
+
+    fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Event::Call(id, event) = &*record.event else { return Ok(()) };
+        match event {
+            call::Event::Admitted(admitted) => {
+                draft.put_new(open_key(*id), &Open::new(admitted, record.envelope.at, world));
+                Ok(())
+            }
+            call::Event::Finished(finished) => self.close(*id, &Sums::of(finished), used_provider(finished), draft),
+            call::Event::Released { .. } => self.close(*id, &Sums { released: 1, ..Sums::default() }, None, draft),
+            call::Event::Orphaned(orphaned) => self.orphan(*id, &Sums::of_orphan(orphaned), draft),
+            call::Event::Adjusted(adjusted) => self.adjust(*id, adjusted, world, draft),
+            call::Event::Extended(_) | call::Event::Translated(_) => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        for ((cut, tenant, hour, dims), sums) in std::mem::take(&mut self.added) {
+            for grain in Grain::ALL {
+                let key = row::key(cut, grain, tenant, grain.start(hour), &dims);
+                let mut row: Sums = draft.get(&key)?.unwrap_or_default();
+                row.add(&sums);
+                draft.put(key, &row);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_key(id: CallId) -> Key {
+    Key::of(OPEN).u128(id.0)
+}
+
+fn used_provider(finished: &Finished) -> Option<events::ProviderId> {
+    finished.attempts.last().map(|attempt| attempt.provider)
+}
+
+impl Usage {
+    /// A record; that of an orphan takes the place of its charge.
+    fn close(&mut self, id: CallId, sums: &Sums, provider: Option<events::ProviderId>, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(open) = draft.take::<Open>(&open_key(id))? else { return Ok(()) };
+        if let Some(charged) = &open.orphaned {
+            self.add(&open, None, &charged.negative());
+        }
+        self.add(&open, provider, sums);
+        Ok(())
+    }
+
+    fn orphan(&mut self, id: CallId, sums: &Sums, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(mut open) = draft.get::<Open>(&open_key(id))? else { return Ok(()) };
+        self.add(&open, None, sums);
+        open.orphaned = Some(*sums);
+        draft.put(open_key(id), &open);
+        Ok(())
+    }
+
+    /// A correction counts where its call was admitted. Of a closed call only the key is known here, not the model.
+    fn adjust(&mut self, id: CallId, adjusted: &call::Adjusted, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let sums = Sums { cost: adjusted.delta, adjusted: adjusted.delta, ..Sums::default() };
+        if let Some(mut open) = draft.get::<Open>(&open_key(id))? {
+            self.add(&open, None, &sums);
+            if let Some(charged) = &mut open.orphaned {
+                charged.add(&sums);
+            }
+            draft.put(open_key(id), &open);
+            return Ok(());
+        }
+        let dims = Dims { scope: world.scope_of(adjusted.key), key: Some(adjusted.key), ..Dims::default() };
+        self.add_row(adjusted.tenant, adjusted.admitted_at, &dims, &[], &sums);
+        Ok(())
+    }
+
+    fn add(&mut self, open: &Open, provider: Option<events::ProviderId>, sums: &Sums) {
+        self.add_row(open.tenant, open.at, &open.dims(provider), &open.tags, sums);
+    }
+
+    fn add_row(&mut self, tenant: TenantId, at: Timestamp, dims: &Dims, tags: &[String], sums: &Sums) {
+        let hour = Grain::Hour.start(at);
+        for cut in Cut::UNTAGGED {
+            self.added.entry((cut, tenant, hour, cut.of(dims))).or_default().add(sums);
+        }
+        for tag in tags {
+            let dims = Dims { tag: Some(tag.clone()), ..dims.clone() };
+            self.added.entry((Cut::Tagged, tenant, hour, dims)).or_default().add(sums);
+        }
+    }
+}

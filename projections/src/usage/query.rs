@@ -1,0 +1,191 @@
+//! Questions about usage: over whole hours, by any of the dimensions.
+
+use super::row::{self, Cut, Dims, Grain, Sums};
+use crate::{Fault, Snapshot};
+use events::{KeyId, ProviderId, ScopeId, TenantId, Timestamp, codec, limits};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::ControlFlow,
+};
+use store::rows::Order;
+
+/// What rows of an answer are told apart by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dimension {
+    Tenant,
+    Scope,
+    Key,
+    Model,
+    Provider,
+    Tag,
+}
+
+impl Dimension {
+    pub const ALL: [Dimension; 6] =
+        [Dimension::Tenant, Dimension::Scope, Dimension::Key, Dimension::Model, Dimension::Provider, Dimension::Tag];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dimension::Tenant => "tenant",
+            Dimension::Scope => "scope",
+            Dimension::Key => "key",
+            Dimension::Model => "model",
+            Dimension::Provider => "provider",
+            Dimension::Tag => "tag",
+        }
+    }
+}
+
+/// Which rows count; None: all. A scope counts with everything below it.
+#[derive(Clone, Debug, Default)]
+pub struct Filter {
+    pub scopes: Option<BTreeSet<ScopeId>>,
+    pub keys: Option<BTreeSet<KeyId>>,
+    pub models: Option<BTreeSet<String>>,
+    pub providers: Option<BTreeSet<ProviderId>>,
+    pub tags: Option<BTreeSet<String>>,
+}
+
+fn has<T: Ord>(wanted: &Option<BTreeSet<T>>, value: &Option<T>) -> bool {
+    wanted.as_ref().is_none_or(|wanted| value.as_ref().is_some_and(|value| wanted.contains(value)))
+}
+
+impl Filter {
+    fn takes(&self, dims: &Dims) -> bool {
+        has(&self.scopes, &dims.scope)
+            && has(&self.keys, &dims.key)
+            && has(&self.models, &dims.model)
+            && has(&self.providers, &dims.provider)
+            && has(&self.tags, &dims.tag)
+    }
+}
+
+/// Whole hours: from the beginning of the one that holds `from` to the end of the one that holds the last moment before `until`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    pub from: Timestamp,
+    pub until: Timestamp,
+}
+
+impl Range {
+    pub fn hours(from: Timestamp, until: Timestamp) -> Range {
+        let last = Timestamp(until.0.saturating_sub(1));
+        Range { from: Grain::Hour.start(from), until: Grain::Hour.next(Grain::Hour.start(last)) }
+    }
+
+    /// The pieces that cover it, each of the longest rows that fit.
+    fn pieces(self, longest: Grain) -> Vec<(Grain, Timestamp, Timestamp)> {
+        let mut pieces: Vec<(Grain, Timestamp, Timestamp)> = Vec::new();
+        let mut at = self.from;
+        while at < self.until {
+            let fits = |grain: &&Grain| **grain <= longest && grain.start(at) == at && grain.next(at) <= self.until;
+            let grain = Grain::ALL.iter().rev().find(fits).copied().unwrap_or(Grain::Hour);
+            let next = grain.next(at);
+            match pieces.last_mut() {
+                Some((last, _, until)) if *last == grain => *until = next,
+                _ => pieces.push((grain, at, next)),
+            }
+            at = next;
+        }
+        pieces
+    }
+}
+
+/// A question.
+#[derive(Clone, Debug)]
+pub struct Query {
+    pub tenants: BTreeSet<TenantId>,
+    pub range: Range,
+    /// Rows of the answer are told apart by time too, in steps of this length.
+    pub step: Option<Grain>,
+    pub group_by: BTreeSet<Dimension>,
+    pub filter: Filter,
+}
+
+/// What one row of an answer is about.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Group {
+    /// The beginning of its step.
+    pub start: Option<Timestamp>,
+    pub tenant: Option<TenantId>,
+    pub dims: Dims,
+}
+
+impl Query {
+    /// The smallest table that has what the question names.
+    fn cut(&self) -> Cut {
+        let (by, filter) = (&self.group_by, &self.filter);
+        let asks = |dimension, filtered: bool| filtered || by.contains(&dimension);
+        let who = asks(Dimension::Scope, filter.scopes.is_some()) || asks(Dimension::Key, filter.keys.is_some());
+        let what = asks(Dimension::Model, filter.models.is_some()) || asks(Dimension::Provider, filter.providers.is_some());
+        if asks(Dimension::Tag, filter.tags.is_some()) {
+            return Cut::Tagged;
+        }
+        match (who, what) {
+            (true, true) => Cut::Full,
+            (true, false) => Cut::Who,
+            (false, _) => Cut::What,
+        }
+    }
+
+    fn group(&self, tenant: TenantId, start: Timestamp, dims: Dims) -> Group {
+        let by = |dimension| self.group_by.contains(&dimension);
+        Group {
+            start: self.step.map(|step| step.start(start)),
+            tenant: by(Dimension::Tenant).then_some(tenant),
+            dims: Dims {
+                tag: dims.tag.filter(|_| by(Dimension::Tag)),
+                scope: dims.scope.filter(|_| by(Dimension::Scope)),
+                key: dims.key.filter(|_| by(Dimension::Key)),
+                model: dims.model.filter(|_| by(Dimension::Model)),
+                provider: dims.provider.filter(|_| by(Dimension::Provider)),
+            },
+        }
+    }
+
+    /// Answers it: sums by group, in the order of the groups.
+    ///
+    /// # Errors
+    /// Rows that cannot be read, or more than [`limits::USAGE_GROUPS_MAX`] groups.
+    pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<Group, Sums>, Fault> {
+        let cut = self.cut();
+        let mut groups = BTreeMap::new();
+        for (grain, from, until) in self.range.pieces(self.step.unwrap_or(Grain::Month)) {
+            for tenant in &self.tenants {
+                self.scan(snapshot, cut, grain, *tenant, (from, until), &mut groups)?;
+            }
+        }
+        Ok(groups)
+    }
+
+    fn scan(
+        &self,
+        snapshot: &Snapshot<'_>,
+        cut: Cut,
+        grain: Grain,
+        tenant: TenantId,
+        (from, until): (Timestamp, Timestamp),
+        groups: &mut BTreeMap<Group, Sums>,
+    ) -> Result<(), Fault> {
+        let (from, before) = (row::at(cut, grain, tenant, from).bytes(), row::at(cut, grain, tenant, until).bytes());
+        let mut seen = Ok(());
+        snapshot.rows.visit(&from, &before, Order::Ascending, &mut |key, value| {
+            seen = self.see(tenant, key, value, groups);
+            if seen.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        seen
+    }
+
+    fn see(&self, tenant: TenantId, key: &[u8], value: &[u8], groups: &mut BTreeMap<Group, Sums>) -> Result<(), Fault> {
+        let (start, dims) = row::read_key(key).ok_or_else(|| Fault("a row of usage has no key that can be read".into()))?;
+        if !self.filter.takes(&dims) {
+            return Ok(());
+        }
+        let sums: Sums = codec::decode(value)?;
+        groups.entry(self.group(tenant, start, dims)).or_default().add(&sums);
+        if groups.len() > limits::USAGE_GROUPS_MAX {
+            return Err(Fault(format!("more than {} groups: ask for a shorter time, or by fewer dimensions", limits::USAGE_GROUPS_MAX)));
+        }
+        Ok(())
+    }
+}

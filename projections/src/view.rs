@@ -1,0 +1,121 @@
+//! A projection as its readers see it, from any thread.
+
+use crate::{Fault, world::{Shared, World}};
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use sha2::{Digest, Sha256};
+use std::{
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::{AcqRel, Acquire, Release}},
+    },
+};
+use store::{Reading, Rows, rows::Order};
+
+/// How a projection is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It follows the history.
+    Following,
+    /// It is built anew; what is there is served meanwhile.
+    Rebuilding,
+    /// It stopped, and says why. Rebuilding it is the cure.
+    Failed(String),
+}
+
+/// See the module.
+pub struct View {
+    name: &'static str,
+    rows: ArcSwap<Rows>,
+    world: ArcSwap<World>,
+    /// Events that its rows are made of.
+    next: AtomicU64,
+    status: Mutex<Status>,
+    /// Somebody wants it built anew.
+    rebuild: AtomicBool,
+}
+
+impl View {
+    pub(crate) fn new(name: &'static str, rows: Arc<Rows>, world: Shared, next: u64) -> View {
+        View {
+            name,
+            rows: ArcSwap::new(rows),
+            world: ArcSwap::new(world),
+            next: AtomicU64::new(next),
+            status: Mutex::new(Status::Following),
+            rebuild: AtomicBool::new(false),
+        }
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Events that its rows are made of: the position behind the last.
+    pub fn next(&self) -> u64 {
+        self.next.load(Acquire)
+    }
+
+    pub fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+
+    /// Has it built anew from the whole history, while it goes on serving.
+    pub fn ask_rebuild(&self) {
+        self.rebuild.store(true, Release);
+    }
+
+    pub(crate) fn take_rebuild(&self) -> bool {
+        self.rebuild.swap(false, AcqRel)
+    }
+
+    pub(crate) fn set_status(&self, status: Status) {
+        *self.status.lock() = status;
+    }
+
+    pub(crate) fn moved(&self, next: u64) {
+        self.next.store(next, Release);
+    }
+
+    pub(crate) fn set_world(&self, world: Shared) {
+        self.world.store(world);
+    }
+
+    /// Puts what was built anew in the place of what there was.
+    pub(crate) fn replace(&self, rows: Arc<Rows>, world: Shared, next: u64) {
+        self.rows.store(rows);
+        self.world.store(world);
+        self.next.store(next, Release);
+    }
+
+    /// Does something with its rows as of one moment. Waits for the disk.
+    pub fn read<R>(&self, act: impl FnOnce(&Snapshot<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
+        let (rows, world) = (self.rows.load_full(), self.world.load_full());
+        let reading = rows.reading()?;
+        act(&Snapshot { rows: &reading, world: &world })
+    }
+
+    /// A digest over keys and values in order, and the position that it is as of: equal after every rebuild.
+    pub fn digest(&self) -> Result<(u64, String), Fault> {
+        self.read(|snapshot| {
+            let mut digest = Sha256::new();
+            snapshot.rows.visit(&[], &[u8::MAX; 64], Order::Ascending, &mut |key, value| {
+                digest.update((key.len() as u32).to_le_bytes());
+                digest.update(key);
+                digest.update((value.len() as u32).to_le_bytes());
+                digest.update(value);
+                ControlFlow::Continue(())
+            })?;
+            let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+            let next = snapshot.rows.meta()?.map_or(Ok(0), |meta| crate::follower::Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;
+            Ok((next, hex))
+        })
+    }
+}
+
+/// Rows as of one moment, and the names that belong to them.
+pub struct Snapshot<'a> {
+    pub(crate) rows: &'a Reading<'a>,
+    pub world: &'a World,
+}
