@@ -140,3 +140,11 @@ pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// Groups of one answer about usage: a month of days by 3,000 keys.
 pub const USAGE_GROUPS_MAX: usize = 100_000;
+/// Rows of a page, unless its reader says otherwise.
+pub const PAGE_ROWS: usize = 100;
+/// Most rows of a page.
+pub const PAGE_ROWS_MAX: usize = 10_000;
+/// Questions to projections that are answered at once on a node: each has a thread while it reads.
+pub const QUERIES_MAX: usize = 8;
+/// A question waits so long for its turn, and for a projection to come to the position that it names.
+pub const QUERY_WAIT: Duration = Duration::from_secs(5);

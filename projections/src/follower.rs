@@ -1,10 +1,6 @@
 //! One projection on its way along the history.
 
-use crate::{
-    Fault, Projection,
-    draft::Draft,
-    world::World,
-};
+use crate::{Fault, Projection, draft::Draft, world::World};
 use events::{codec, envelope::Recorded};
 use journal::{Reader, disk::Disk};
 use serde::{Deserialize, Serialize};
@@ -83,7 +79,9 @@ impl Follower {
     /// The disk's own.
     pub fn open(projection: Box<dyn Projection>, file: &str, place: &Place) -> Result<Follower, Fault> {
         match found(&*projection, file, place) {
-            Ok((rows, world, checkpoint)) => Ok(Follower { projection, rows: Arc::new(rows), world, checkpoint, unsynced: false, is_checked: false }),
+            Ok((rows, world, checkpoint)) => {
+                Ok(Follower { projection, rows: Arc::new(rows), world, checkpoint, unsynced: false, is_checked: false })
+            }
             Err(Fault(why)) => {
                 tracing::warn!(projection = projection.name(), why, "a projection is built anew");
                 Follower::begin(projection, file, place)

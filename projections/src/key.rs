@@ -89,7 +89,10 @@ mod tests {
     fn keys_come_apart_and_end_behind_their_own() {
         let key = Key::of(b'x').u8(3).u64(9).u128(1 << 90).text("gpt").bytes();
         let mut parts = Parts(&key);
-        assert_eq!((parts.u8(), parts.u8(), parts.u64(), parts.u128(), parts.text()), (Some(b'x'), Some(3), Some(9), Some(1 << 90), Some("gpt")));
+        assert_eq!(
+            (parts.u8(), parts.u8(), parts.u64(), parts.u128(), parts.text()),
+            (Some(b'x'), Some(3), Some(9), Some(1 << 90), Some("gpt"))
+        );
         assert_eq!((parts.u8(), parts.u64(), parts.text()), (None, None, None));
         let (from, end) = (Key::of(b'x').u8(255).bytes(), Key::of(b'x').u8(255).end());
         assert!(from < end && Key::of(b'x').u8(255).u64(u64::MAX).bytes() < end && end <= Key::of(b'y').bytes());

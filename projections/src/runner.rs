@@ -2,7 +2,7 @@
 
 use crate::{
     ALL, Fault, Projection, Status, View,
-    follower::{Follower, FOLDER, Place},
+    follower::{FOLDER, Follower, Place},
 };
 use events::envelope::Recorded;
 use journal::{Reader, disk::Disk};

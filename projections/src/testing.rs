@@ -1,9 +1,13 @@
 //! A history for tests: a journal in memory, a small world in it, and projections that follow it.
 
-use crate::{Fault, Projection, View, World, follower::{Follower, Place}, view::Snapshot};
+use crate::{
+    Fault, Projection, View, World,
+    follower::{Follower, Place},
+    view::Snapshot,
+};
 use events::{
-    Boot, BudgetId, CallId, Event, Every, Figures, KeyId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, State, TenantId, Timestamp, Unit, Usage,
-    budget,
+    Boot, BudgetId, CallId, Event, Every, Figures, KeyId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, State, TenantId, Timestamp,
+    Unit, Usage, budget,
     call::{self, Admitted, Attempt, AttemptEnd, Decision, Finished, Outcome},
     envelope::{Principal, Recorded},
     key, node, provider, scope, tenant,
@@ -27,7 +31,8 @@ pub(crate) struct House {
 impl House {
     /// Two tenants, a small tree, three keys, two providers, a budget a tenant, one node.
     pub fn new() -> House {
-        let mut house = House { state: State::default(), records: Vec::new(), now: Timestamp::parse(NOON).unwrap(), boot: Boot(0), sequence: 0 };
+        let mut house =
+            House { state: State::default(), records: Vec::new(), now: Timestamp::parse(NOON).unwrap(), boot: Boot(0), sequence: 0 };
         for (number, name) in [(1, "acme"), (2, "umbrella")] {
             house.happens(Event::Tenant(TenantId(number), tenant::Event::Created { name: name.into(), rates: Rates::default() }));
             house.opens_budget(number, Owner::Tenant(TenantId(number)), 1_000);
@@ -42,7 +47,12 @@ impl House {
             house.happens(Event::Key(KeyId(number), key::Event::Created { settings, secret }));
         }
         for (number, name) in [(1, "openai"), (2, "local")] {
-            let settings = provider::Settings { name: name.into(), dialect: "openai".into(), base_url: "https://x.example".into(), ..provider::Settings::default() };
+            let settings = provider::Settings {
+                name: name.into(),
+                dialect: "openai".into(),
+                base_url: "https://x.example".into(),
+                ..provider::Settings::default()
+            };
             house.happens(Event::Provider(ProviderId(number), provider::Event::Created(settings)));
         }
         house.happens(Event::Node(NODE, node::Event::Joined));

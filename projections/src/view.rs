@@ -1,6 +1,10 @@
 //! A projection as its readers see it, from any thread.
 
-use crate::{Fault, world::{Shared, World}};
+use crate::{
+    Fault,
+    follower::Checkpoint,
+    world::{Shared, World},
+};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
@@ -8,7 +12,10 @@ use std::{
     ops::ControlFlow,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::{AcqRel, Acquire, Release}},
+        atomic::{
+            AtomicBool, AtomicU64,
+            Ordering::{AcqRel, Acquire, Release},
+        },
     },
 };
 use store::{Reading, Rows, rows::Order};
@@ -34,6 +41,8 @@ pub struct View {
     status: Mutex<Status>,
     /// Somebody wants it built anew.
     rebuild: AtomicBool,
+    /// How often it was.
+    rebuilds: AtomicU64,
 }
 
 impl View {
@@ -45,6 +54,7 @@ impl View {
             next: AtomicU64::new(next),
             status: Mutex::new(Status::Following),
             rebuild: AtomicBool::new(false),
+            rebuilds: AtomicU64::new(0),
         }
     }
 
@@ -59,6 +69,11 @@ impl View {
 
     pub fn status(&self) -> Status {
         self.status.lock().clone()
+    }
+
+    /// How often it was built anew since the node started.
+    pub fn rebuilds(&self) -> u64 {
+        self.rebuilds.load(Acquire)
     }
 
     /// Has it built anew from the whole history, while it goes on serving.
@@ -87,13 +102,15 @@ impl View {
         self.rows.store(rows);
         self.world.store(world);
         self.next.store(next, Release);
+        self.rebuilds.fetch_add(1, AcqRel);
     }
 
     /// Does something with its rows as of one moment. Waits for the disk.
     pub fn read<R>(&self, act: impl FnOnce(&Snapshot<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
         let (rows, world) = (self.rows.load_full(), self.world.load_full());
         let reading = rows.reading()?;
-        act(&Snapshot { rows: &reading, world: &world })
+        let next = reading.meta()?.map_or(Ok(0), |meta| Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;
+        act(&Snapshot { rows: &reading, world: &world, next })
     }
 
     /// A digest over keys and values in order, and the position that it is as of: equal after every rebuild.
@@ -108,8 +125,7 @@ impl View {
                 ControlFlow::Continue(())
             })?;
             let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            let next = snapshot.rows.meta()?.map_or(Ok(0), |meta| crate::follower::Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;
-            Ok((next, hex))
+            Ok((snapshot.next, hex))
         })
     }
 }
@@ -118,4 +134,12 @@ impl View {
 pub struct Snapshot<'a> {
     pub(crate) rows: &'a Reading<'a>,
     pub world: &'a World,
+    next: u64,
+}
+
+impl Snapshot<'_> {
+    /// Events that the rows are made of.
+    pub fn next(&self) -> u64 {
+        self.next
+    }
 }

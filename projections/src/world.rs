@@ -60,7 +60,8 @@ impl World {
         let scopes = &self.state.books.scopes;
         let mut found = BTreeSet::from([scope]);
         loop {
-            let more = scopes.iter().filter(|(id, scope)| !found.contains(id) && scope.parent.is_some_and(|parent| found.contains(&parent)));
+            let more =
+                scopes.iter().filter(|(id, scope)| !found.contains(id) && scope.parent.is_some_and(|parent| found.contains(&parent)));
             let more: Vec<ScopeId> = more.map(|(id, _)| *id).collect();
             if more.is_empty() {
                 return found;

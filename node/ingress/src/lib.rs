@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod api;
 mod body;
 mod calls;
 mod heads;
@@ -39,6 +40,10 @@ pub struct App {
     pub admin: Arc<Admin>,
     /// The text of `/metrics`.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// What is read back from the history.
+    pub projections: projections::Projections,
+    /// Bounds the questions to them at once; shared by all reactors.
+    pub queries: Arc<Semaphore>,
 }
 
 /// Which routes a listener answers.
@@ -74,7 +79,8 @@ pub fn router(app: App, doors: Doors) -> Router {
             .route("/metrics", routing::get(admin::metrics))
             .route("/api/v1/apply", routing::post(admin::apply))
             .route("/api/v1/events", routing::get(admin::events))
-            .route("/api/v1/capabilities", routing::get(admin::capabilities));
+            .route("/api/v1/capabilities", routing::get(admin::capabilities))
+            .merge(api::routes());
     }
     router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
 }

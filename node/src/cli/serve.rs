@@ -17,7 +17,10 @@ use cluster_config::Secrets;
 use egress::{Outbound, Setup};
 use events::{envelope::Principal, limits};
 use ingress::{Admin, Doors};
-use journal::memory::Memory;
+use journal::{
+    disk::{Disk, MemoryDisk},
+    memory::Memory,
+};
 use raft::RaftJournal;
 use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use store::{DataDir, DataDirFault, RealDisk};
@@ -77,9 +80,11 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let telemetry = Arc::new(Telemetry::new(&setup, &vars)?);
     let data = data_dir(&flags)?;
     let vault = Vault::open(data.as_ref().map(|dir| Keeping { folder: &flags.data, is_new: dir.is_new }), &vars)?;
+    let disk = projections_disk(data.as_ref());
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(&flags, data, vault.clone()), lanes)?;
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
+    let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk)?;
     let maker: SecretsMaker = {
         let vault = vault.clone();
         Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
@@ -96,7 +101,9 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         places: places.clone(),
         administration,
         admin: Arc::new(Admin::new(&admin_token(&vars))),
-        metrics: figures.scraper(places.clone()),
+        metrics: figures.scraper(places.clone(), projections.clone()),
+        projections,
+        queries: Arc::new(Semaphore::new(limits::QUERIES_MAX)),
         closing,
     };
     let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];
@@ -110,6 +117,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         let _ = reactor.join(); // a panic there was told by the hook
     }
     core_thread.stop();
+    runner.stop();
     telemetry.stop();
     Ok(code)
 }
@@ -123,6 +131,11 @@ fn data_dir(flags: &Flags) -> Result<Option<DataDir>, Failure> {
         .map_err(DataDirFault::Io)
         .and_then(|disk| DataDir::open(Arc::new(disk), SystemEntropy.draw().to_be_bytes()));
     opened.map(Some).map_err(|fault| format!("{}: {fault}", flags.data.display()).into())
+}
+
+/// Where projections lie: beside the journal, or in memory with it.
+fn projections_disk(data: Option<&DataDir>) -> Arc<dyn Disk> {
+    data.map_or_else(|| Arc::new(MemoryDisk::new()) as Arc<dyn Disk>, |data| data.root.clone())
 }
 
 fn make_ports(flags: &Flags, data: Option<DataDir>, vault: Vault) -> MakePorts {

@@ -3,6 +3,7 @@
 use events::limits;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use projections::{Projections, Status};
 use std::{sync::Arc, thread, time::Duration};
 use tokio::sync::Semaphore;
 
@@ -31,6 +32,8 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
     describe_gauge!("tollgate_build_info", "1, with the version as a label.");
     describe_gauge!("tollgate_places_in_use", "Calls that hold one of the node's places.");
     describe_gauge!("tollgate_places", "Calls that the node carries at most.");
+    describe_gauge!("tollgate_projection_lag_events", "Events of the history that a projection does not show yet.");
+    describe_gauge!("tollgate_projection_up", "1 while a projection follows the history or is built anew, 0 once it has failed.");
     describe_counter!("tollgate_spans_total", "Spans that ended, and what became of them; the rest waits, or found the queue full.");
     describe_counter!("tollgate_lines_dropped_total", "Lines that were dropped, for nobody reads stderr.");
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
@@ -47,11 +50,16 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
 
 impl Figures {
     /// The text of `/metrics`, with how full the node is now.
-    pub fn scraper(self, places: Arc<Semaphore>) -> Arc<dyn Fn() -> String + Send + Sync> {
+    pub fn scraper(self, places: Arc<Semaphore>, projections: Projections) -> Arc<dyn Fn() -> String + Send + Sync> {
         gauge!("tollgate_places").set(limits::CALLS_MAX as f64);
         let in_use = gauge!("tollgate_places_in_use");
         Arc::new(move || {
             in_use.set(limits::CALLS_MAX.saturating_sub(places.available_permits()) as f64);
+            for view in projections.views() {
+                let is_up = !matches!(view.status(), Status::Failed(_));
+                gauge!("tollgate_projection_lag_events", "projection" => view.name()).set(projections.lag(view) as f64);
+                gauge!("tollgate_projection_up", "projection" => view.name()).set(f64::from(u8::from(is_up)));
+            }
             self.0.run_upkeep();
             self.0.render()
         })

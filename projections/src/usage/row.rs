@@ -170,7 +170,8 @@ impl Tokens {
     }
 
     fn fields(&mut self) -> [&mut i64; 10] {
-        let Tokens { input, cache_read, cache_write, cache_write_1h, output, reasoning, audio_input, audio_output, images, searches } = self;
+        let Tokens { input, cache_read, cache_write, cache_write_1h, output, reasoning, audio_input, audio_output, images, searches } =
+            self;
         [input, cache_read, cache_write, cache_write_1h, output, reasoning, audio_input, audio_output, images, searches]
     }
 }
@@ -178,8 +179,15 @@ impl Tokens {
 impl Sums {
     pub(crate) fn of(finished: &Finished) -> Sums {
         let Finished { charge, uncertain, overrun, total_ms, .. } = *finished;
-        let mut sums =
-            Sums { tokens: Tokens::of(&finished.usage), cost: finished.used.cost, charge, uncertain, overrun, total_ms: total_ms.into(), ..Sums::default() };
+        let mut sums = Sums {
+            tokens: Tokens::of(&finished.usage),
+            cost: finished.used.cost,
+            charge,
+            uncertain,
+            overrun,
+            total_ms: total_ms.into(),
+            ..Sums::default()
+        };
         match finished.outcome {
             Outcome::Ok => sums.ok = 1,
             Outcome::Failed => sums.failed = 1,

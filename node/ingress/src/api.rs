@@ -1,0 +1,81 @@
+//! The query API under `/api/v1`: what the projections know, in lists.
+
+mod ask;
+mod page;
+mod problem;
+mod projections;
+mod usage;
+
+pub(crate) use problem::Problem;
+
+use crate::App;
+use ::projections::{Fault, Snapshot};
+use axum::{Router, extract::State, http::HeaderMap, response::Response, routing};
+use events::limits;
+use std::{collections::BTreeMap, time::Duration};
+
+type Params = axum::extract::Query<BTreeMap<String, String>>;
+
+pub(crate) fn routes() -> Router<App> {
+    Router::new()
+        .route("/api/v1/usage", routing::get(usage::list))
+        .route("/api/v1/projections", routing::get(projections::list))
+        .route("/api/v1/projections/{name}", routing::get(projections::get))
+        .route("/api/v1/projections/{name}/rebuild", routing::post(projections::rebuild))
+}
+
+/// A view's rows are looked for so often while somebody waits for a position.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
+/// Reads from a projection, on a thread of its own: it may wait for the disk. Waits first until the projection has come to `at_least`.
+async fn read<R: Send + 'static>(
+    app: &App,
+    name: &str,
+    at_least: Option<u64>,
+    act: impl FnOnce(&Snapshot<'_>) -> Result<R, Problem> + Send + 'static,
+) -> Result<R, Problem> {
+    let view = app.projections.view(name).cloned().ok_or_else(|| Problem::unavailable("this node keeps no projections"))?;
+    let _place = tokio::time::timeout(limits::QUERY_WAIT, app.queries.clone().acquire_owned())
+        .await
+        .ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| Problem::unavailable("too many questions are being answered; try again"))?;
+    if let Some(position) = at_least {
+        let reached = async {
+            while view.next() < position {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        let late = |_| Problem::unavailable(format!("{name} has not come to this position within {} s", limits::QUERY_WAIT.as_secs()));
+        tokio::time::timeout(limits::QUERY_WAIT, reached).await.map_err(late)?;
+    }
+    let reading = move || {
+        let mut answer = None;
+        view.read(|snapshot| {
+            answer = Some(act(snapshot));
+            Ok(())
+        })
+        .map_err(unreadable)?;
+        answer.unwrap_or_else(|| Err(Problem::unavailable("nothing was read")))
+    };
+    tokio::task::spawn_blocking(reading).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
+}
+
+fn unreadable(fault: Fault) -> Problem {
+    tracing::error!(why = %fault, "a projection cannot be read");
+    Problem::unavailable("the projection cannot be read; `tollgate rebuild` makes it anew")
+}
+
+/// Lets in, and answers a problem in its own form.
+async fn answered(app: &App, headers: &HeaderMap, answer: impl Future<Output = Result<Response, Problem>>) -> Response {
+    let id = app.new_call_id().to_string();
+    if !app.admin.lets_in(headers) {
+        return Problem::not_let_in().response(&id);
+    }
+    match answer.await {
+        Ok(response) => problem::with_id(response, &id),
+        Err(problem) => problem.response(&id),
+    }
+}
+
+type FromApp = State<App>;

@@ -1,0 +1,200 @@
+//! Parameters of questions: read with an error that says what is wrong with which.
+
+use super::Problem;
+use events::{KeyId, Position, ProviderId, ScopeId, State, TenantId, Timestamp};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+/// The parameters of a request; each must be read, or it is one that nobody knows.
+pub(crate) struct Ask {
+    given: BTreeMap<String, String>,
+    known: BTreeSet<&'static str>,
+}
+
+impl Ask {
+    pub fn new(given: BTreeMap<String, String>) -> Ask {
+        Ask { given, known: BTreeSet::new() }
+    }
+
+    /// The text of a parameter, if it is there and not empty.
+    pub fn text(&mut self, name: &'static str) -> Option<&str> {
+        self.known.insert(name);
+        self.given.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// One of a few words.
+    pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| Some(*value));
+        found.ok_or_else(|| Problem::parameter(name, format!("`{text}` is none of {}", listed(words))))
+    }
+
+    /// Some of a few words, separated by commas.
+    pub fn words<T: Copy + Ord>(&mut self, name: &'static str, words: &[(&str, T)]) -> Result<BTreeSet<T>, Problem> {
+        let unknown = |text: &str| Problem::parameter(name, format!("`{text}` is none of {}", listed(words)));
+        let one = |text: &str| words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value).ok_or_else(|| unknown(text));
+        self.text(name).map_or_else(|| Ok(BTreeSet::new()), |text| text.split(',').map(|text| one(text.trim())).collect())
+    }
+
+    pub fn number(&mut self, name: &'static str, least: u64, most: u64) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+        number.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no number from {least} to {most}")))
+    }
+
+    /// RFC 3339, or a day.
+    pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let time = Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
+        time.map(Some).ok_or_else(|| {
+            Problem::parameter(name, format!("`{text}` is no time such as 2026-11-26T12:00:00Z, and no day such as 2026-11-26"))
+        })
+    }
+
+    /// `90m`, `24h`, `7d`.
+    pub fn span(&mut self, name: &'static str) -> Result<Option<Duration>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        let seconds = |unit| match unit {
+            "m" => Some(60),
+            "h" => Some(3_600),
+            "d" => Some(86_400),
+            _ => None,
+        };
+        let split = text.len().checked_sub(1).and_then(|at| text.split_at_checked(at));
+        let span = split.and_then(|(count, unit)| Some(Duration::from_secs(count.parse::<u32>().ok().map(u64::from)? * seconds(unit)?)));
+        span.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no span such as 90m, 24h or 7d")))
+    }
+
+    /// A token that some answer gave as `at` or `position`: the events before it and its own are to be seen.
+    pub fn at_least(&mut self) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text("at_least") else { return Ok(None) };
+        let position = text.parse::<Position>().ok().filter(|position| position.shard == 0);
+        position.map(|position| Some(position.n)).ok_or_else(|| Problem::parameter("at_least", format!("`{text}` is no position")))
+    }
+
+    /// The time that is asked about: `from` and `until`, or `since` before now; else `otherwise`.
+    pub fn range(&mut self, now: Timestamp, otherwise: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
+        let (from, until, since) = (self.time("from")?, self.time("until")?, self.span("since")?);
+        if from.is_some() && since.is_some() {
+            return Err(Problem::parameter("since", "give `from` or `since`, not both"));
+        }
+        let until = until.unwrap_or(now);
+        let from = from.or_else(|| since.map(|since| until.minus(since))).unwrap_or(otherwise.min(until));
+        if from <= until { Ok((from, until)) } else { Err(Problem::parameter("until", "it is before `from`")) }
+    }
+
+    /// A parameter that nobody asked for is a mistake of the caller's.
+    pub fn end(self) -> Result<(), Problem> {
+        match self.given.keys().find(|name| !self.known.contains(name.as_str())) {
+            None => Ok(()),
+            Some(name) => {
+                let known: Vec<&str> = self.known.iter().copied().collect();
+                Err(Problem::parameter(name, format!("this takes {}", known.join(", "))))
+            }
+        }
+    }
+}
+
+fn listed<T>(words: &[(&str, T)]) -> String {
+    words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
+}
+
+/// Names and ids of a parameter, separated by commas, as ids. A name may stand for several: of several tenants, or of one that is gone.
+pub(crate) struct Named<'a> {
+    pub state: &'a State,
+    /// Only what belongs to these.
+    pub tenants: &'a BTreeSet<TenantId>,
+}
+
+impl Named<'_> {
+    fn ids<Id: Ord + Copy>(
+        parameter: &str,
+        text: Option<&str>,
+        each: impl Fn(&str) -> BTreeSet<Id>,
+    ) -> Result<Option<BTreeSet<Id>>, Problem> {
+        let Some(text) = text else { return Ok(None) };
+        let mut all = BTreeSet::new();
+        for name in text.split(',').map(str::trim) {
+            let found = each(name);
+            if found.is_empty() {
+                return Err(Problem::parameter(parameter, format!("there is no {parameter} `{name}`")));
+            }
+            all.extend(found);
+        }
+        Ok(Some(all))
+    }
+
+    fn is_called(&self, wanted: &str, id: String, name: &str, tenant: TenantId) -> bool {
+        let full = || self.state.books.tenants.get(&tenant).is_some_and(|tenant| format!("{}/{name}", tenant.name) == wanted);
+        self.tenants.contains(&tenant) && (id == wanted || name == wanted || full())
+    }
+
+    pub fn scopes(&self, text: Option<&str>) -> Result<Option<BTreeSet<ScopeId>>, Problem> {
+        Named::ids("scope", text, |wanted| {
+            let scopes = self.state.books.scopes.iter();
+            scopes.filter(|(id, scope)| self.is_called(wanted, id.to_string(), &scope.name, scope.tenant)).map(|(id, _)| *id).collect()
+        })
+    }
+
+    pub fn keys(&self, text: Option<&str>) -> Result<Option<BTreeSet<KeyId>>, Problem> {
+        Named::ids("key", text, |wanted| {
+            let keys = self.state.books.keys.iter();
+            keys.filter(|(id, key)| self.is_called(wanted, id.to_string(), &key.name, key.tenant)).map(|(id, _)| *id).collect()
+        })
+    }
+
+    pub fn providers(&self, text: Option<&str>) -> Result<Option<BTreeSet<ProviderId>>, Problem> {
+        Named::ids("provider", text, |wanted| {
+            let providers = self.state.books.providers.iter();
+            providers.filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted).map(|(id, _)| *id).collect()
+        })
+    }
+
+    /// Tenants among those that may be seen.
+    pub fn tenants(&self, text: Option<&str>) -> Result<BTreeSet<TenantId>, Problem> {
+        let found = Named::ids("tenant", text, |wanted| {
+            let tenants = self.state.books.tenants.iter().filter(|(id, _)| self.tenants.contains(id));
+            tenants.filter(|(id, tenant)| id.to_string() == wanted || tenant.name == wanted).map(|(id, _)| *id).collect()
+        })?;
+        Ok(found.unwrap_or_else(|| self.tenants.clone()))
+    }
+}
+
+/// Texts of a parameter, separated by commas.
+pub(crate) fn texts(text: Option<&str>) -> Option<BTreeSet<String>> {
+    text.map(|text| text.split(',').map(|text| text.trim().to_owned()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ask(given: &[(&str, &str)]) -> Ask {
+        Ask::new(given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect())
+    }
+
+    #[test]
+    fn times_and_spans_are_read() {
+        let now = Timestamp::parse("2026-11-26T12:30:00Z").unwrap();
+        let range = |given: &[(&str, &str)]| ask(given).range(now, Timestamp(0)).map(|(from, until)| format!("{from} {until}"));
+        assert_eq!(range(&[("from", "2026-11-01")]).unwrap(), "2026-11-01T00:00:00Z 2026-11-26T12:30:00Z");
+        assert_eq!(range(&[("since", "36h")]).unwrap(), "2026-11-25T00:30:00Z 2026-11-26T12:30:00Z");
+        assert_eq!(range(&[("since", "1d"), ("until", "2026-11-03")]).unwrap(), "2026-11-02T00:00:00Z 2026-11-03T00:00:00Z");
+        for wrong in [&[("from", "yesterday")][..], &[("since", "7w")], &[("since", "é")], &[("from", "2026-11-01"), ("since", "1d")]] {
+            assert!(range(wrong).is_err(), "{wrong:?}");
+        }
+        assert!(range(&[("from", "2026-12-01")]).is_err());
+    }
+
+    #[test]
+    fn what_nobody_asks_for_is_an_error() {
+        let mut asked = ask(&[("limit", "5"), ("gruop_by", "key")]);
+        assert_eq!(asked.number("limit", 1, 10).unwrap(), Some(5));
+        assert!(asked.words("group_by", &[("key", 1)]).unwrap().is_empty());
+        assert!(asked.end().is_err());
+        assert!(ask(&[("limit", "0")]).number("limit", 1, 10).is_err());
+        assert!(ask(&[("group_by", "key,colour")]).words("group_by", &[("key", 1)]).is_err());
+    }
+}
