@@ -11,6 +11,7 @@ mod fields;
 mod harness;
 #[cfg(test)]
 mod hostile_tests;
+pub mod litellm;
 mod pattern;
 mod plan;
 pub mod price;

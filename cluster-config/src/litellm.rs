@@ -1,8 +1,9 @@
 //! From a LiteLLM proxy's configuration to ours. What has no place here is told, field by field: nothing is lost in silence.
 //!
-//! Every field that is read is taken out of the tree; what is still in it at the end was not taken over. A restriction that cannot be
-//! kept is never widened unsaid, and a key that would be wider than it was is left out. No value that may be a secret is shown.
+//! Every field that is read is taken out of the tree; what is still in it at the end was not taken over. A key whose end or whose list
+//! of models cannot be kept is left out; whatever else makes one wider than it was is told. No value that may be a secret is shown.
 
+mod budgets;
 mod decimal;
 mod deployments;
 mod file;
@@ -42,7 +43,7 @@ pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
         other => return Err(vec![Problem { path: String::new(), message: format!("must be a map, not {}", other.kind()) }]),
     };
     let settings = settings::read(&mut file, &mut left);
-    let deployments = deployments::read(&mut file, &settings.timeouts, &mut left);
+    let deployments = deployments::read(&mut file, settings.timeout.clone(), &mut left);
     let models = models::chain(&deployments, &settings, &mut left);
     let (scopes, keys) = keys::read(&mut file, &models, &deployments.providers, &mut left);
     let budgets = settings.budgets(&deployments.providers, &mut left);

@@ -19,7 +19,10 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("ingress", &["events", "journal", "actors", "dialects", "cluster-config", "projections"]),
     ("egress", &["actors", "events"]),
     ("provider-sim", &["dialects", "events"]),
-    ("node", &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "projections", "ingress", "egress", "provider-sim"]),
+    (
+        "node",
+        &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "projections", "ingress", "egress", "provider-sim"],
+    ),
     ("tests", &[]),
     ("bench", &[]),
 ];

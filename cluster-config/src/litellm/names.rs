@@ -55,7 +55,7 @@ impl Names {
             }
         }
         let name = name.trim_matches('-');
-        if name.is_empty() || (self.check)(name).is_err() { "unnamed".to_owned() } else { name.to_owned() }
+        if !name.contains(char::is_alphanumeric) || (self.check)(name).is_err() { "unnamed".to_owned() } else { name.to_owned() }
     }
 }
 

@@ -10,11 +10,13 @@ pub(super) type Reasons = &'static [(&'static str, &'static str)];
 pub(super) struct Part {
     pub path: String,
     pairs: Vec<(String, Node)>,
+    is_map: bool,
 }
 
 impl Part {
     /// What is not a map is left as a whole; nothing is an empty map.
     pub fn of(node: Node, path: String, left: &mut Problems) -> Part {
+        let is_map = matches!(node, Node::Map(_));
         let pairs = match node {
             Node::Map(pairs) => pairs,
             Node::Null => Vec::new(),
@@ -23,7 +25,11 @@ impl Part {
                 Vec::new()
             }
         };
-        Part { path, pairs }
+        Part { path, pairs, is_map }
+    }
+
+    pub fn is_map(&self) -> bool {
+        self.is_map
     }
 
     pub fn at(&self, field: &str) -> String {
