@@ -148,3 +148,7 @@ pub const PAGE_ROWS_MAX: usize = 10_000;
 pub const QUERIES_MAX: usize = 8;
 /// A question waits so long for its turn, and for a projection to come to the position that it names.
 pub const QUERY_WAIT: Duration = Duration::from_secs(5);
+/// Calls are found by their rows for this long: what SPEC DAT-02 keeps of requests.
+pub const CALLS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
+/// Rows that one question about calls looks at: what is further is on the next page.
+pub const CALLS_LOOKED_AT_MAX: usize = 100_000;

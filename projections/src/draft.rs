@@ -3,8 +3,11 @@
 use crate::{Fault, key::Key};
 use events::codec;
 use serde::{Serialize, de::DeserializeOwned};
-use std::collections::BTreeMap;
-use store::{Reading, Writing};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, ControlFlow},
+};
+use store::{Reading, Writing, rows::Order};
 
 struct Slot {
     value: Option<Vec<u8>>,
@@ -68,9 +71,25 @@ impl<'a> Draft<'a> {
         Ok(value)
     }
 
-    /// Committed rows, for what is looked for in order.
-    pub fn committed(&self) -> &Reading<'a> {
-        &self.committed
+    /// The first row from a key on and before another, as rows are now.
+    pub fn first(&self, from: &[u8], before: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, Fault> {
+        let mut from = from.to_vec();
+        loop {
+            let mut committed = None;
+            self.committed.visit(&from, before, Order::Ascending, &mut |key, value| {
+                committed = Some((key.to_vec(), value.to_vec()));
+                ControlFlow::Break(())
+            })?;
+            let range = (Bound::Included(from.as_slice()), Bound::Excluded(before));
+            let slot = if from.as_slice() < before { self.slots.range::<[u8], _>(range).next() } else { None };
+            match (slot, committed) {
+                (None, committed) => return Ok(committed),
+                (Some((key, _)), Some((first, value))) if first < *key => return Ok(Some((first, value))),
+                (Some((key, Slot { value: Some(value), .. })), _) => return Ok(Some((key.clone(), value.clone()))),
+                // it is gone
+                (Some((key, _)), _) => from = [key.as_slice(), &[0]].concat(),
+            }
+        }
     }
 
     /// What is to be written.

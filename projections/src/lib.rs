@@ -2,6 +2,7 @@
 //! its checkpoint stands in the same transaction. Nothing here is ever asked on the path of a call, and all of it can be dropped and
 //! built again from the history.
 
+pub mod calls;
 mod draft;
 mod follower;
 mod key;
@@ -13,6 +14,7 @@ mod view;
 mod world;
 
 pub use runner::{Projections, Runner};
+pub use store::rows::Order;
 pub use view::{Snapshot, Status, View};
 pub use world::World;
 
@@ -64,4 +66,4 @@ trait Projection: Send {
 }
 
 /// Makes each of them.
-const ALL: [fn() -> Box<dyn Projection>; 1] = [|| Box::new(usage::Usage::default())];
+const ALL: [fn() -> Box<dyn Projection>; 2] = [|| Box::new(usage::Usage::default()), || Box::new(calls::Calls::default())];

@@ -144,7 +144,7 @@ pub(crate) fn finished(key: u64, model: &str, provider: u64, dollars: i64) -> Fi
         model: model.into(),
         outcome: Outcome::Ok,
         attempts: vec![attempt],
-        usage: Usage { input: 4, output: dollars as u64 * 10 - 4, ..Usage::default() },
+        usage: Usage { input: 4, output: (dollars as u64 * 10).saturating_sub(4), ..Usage::default() },
         used: figures(dollars),
         apart: Vec::<(BudgetId, Figures)>::new(),
         charge: Money::usd(dollars),
