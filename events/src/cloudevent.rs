@@ -114,7 +114,7 @@ fn node_type(event: &node::Event) -> &'static str {
 }
 
 /// Every event names its subject once more under its noun, so that `data` alone says whose it is.
-fn data(event: &Event, state: &State) -> Value {
+pub fn data(event: &Event, state: &State) -> Value {
     match event {
         Event::Tenant(id, event) => with("tenant", id.to_string(), policy::tenant(*id, event, state)),
         Event::Scope(id, event) => with("scope", id.to_string(), policy::scope(*id, event, state)),

@@ -125,7 +125,6 @@ impl Follower {
             }
             self.projection.fold(record, &self.world, &mut draft)?;
             step.world_changed |= self.world.fold(record, &mut draft)?;
-            self.projection.folded(record, &self.world, &mut draft)?;
             step.folded += 1;
         }
         self.projection.flush(&mut draft)?;

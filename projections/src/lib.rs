@@ -2,10 +2,13 @@
 //! its checkpoint stands in the same transaction. Nothing here is ever asked on the path of a call, and all of it can be dropped and
 //! built again from the history.
 
+pub mod audit;
+pub mod budgets;
 pub mod calls;
 mod draft;
 mod follower;
 mod key;
+pub mod providers;
 mod runner;
 #[cfg(test)]
 mod testing;
@@ -55,10 +58,6 @@ trait Projection: Send {
     fn form(&self) -> u32;
     /// Folds one record. `world` is as of right before it.
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault>;
-    /// After the record was folded into `world` too.
-    fn folded(&mut self, _record: &Recorded, _world: &World, _draft: &mut Draft<'_>) -> Result<(), Fault> {
-        Ok(())
-    }
     /// Puts into the draft what was gathered in memory: the batch ends here.
     fn flush(&mut self, _draft: &mut Draft<'_>) -> Result<(), Fault> {
         Ok(())
@@ -66,4 +65,10 @@ trait Projection: Send {
 }
 
 /// Makes each of them.
-const ALL: [fn() -> Box<dyn Projection>; 2] = [|| Box::new(usage::Usage::default()), || Box::new(calls::Calls::default())];
+const ALL: [fn() -> Box<dyn Projection>; 5] = [
+    || Box::new(usage::Usage::default()),
+    || Box::new(calls::Calls::default()),
+    || Box::new(budgets::Budgets::default()),
+    || Box::new(audit::Audit),
+    || Box::new(providers::Providers::default()),
+];

@@ -27,6 +27,11 @@ impl World {
         folded.map(|()| world)
     }
 
+    /// Where the leaf of an event lies.
+    pub(crate) fn leaf_key(n: u64) -> Vec<u8> {
+        Key::of(TABLE).u64(n).bytes()
+    }
+
     fn take(&mut self, record: &Recorded) -> Result<(), events::codec::Undecodable> {
         self.state.books.n = record.envelope.n; // there is nothing of calls in between
         self.state.replay(record)?;

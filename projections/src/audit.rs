@@ -1,0 +1,114 @@
+//! Who changed what: every event but those of calls, with what was there before.
+
+mod before;
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Draft, Fault, Projection, Snapshot, World,
+    key::{Key, Parts},
+};
+use events::{Event, TenantId, Timestamp, codec, envelope::Recorded};
+use std::{collections::BTreeSet, ops::ControlFlow};
+use store::rows::Order;
+
+#[derive(Default)]
+pub(crate) struct Audit;
+
+fn key(n: u64) -> Key {
+    Key::of(b'a').u64(n)
+}
+
+impl Projection for Audit {
+    fn name(&self) -> &'static str {
+        "audit"
+    }
+
+    fn form(&self) -> u32 {
+        1
+    }
+
+    fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        if !matches!(*record.event, Event::Call(..)) {
+            let before = before::before(&record.event, &world.state).map(|event| event.encode());
+            draft.put(key(record.envelope.n), &before);
+        }
+        Ok(())
+    }
+}
+
+/// One change.
+#[derive(Clone, Debug)]
+pub struct Change {
+    pub record: Recorded,
+    /// The event that would bring back what was there before; None: there was nothing, or the change is a mere step.
+    pub before: Option<Event>,
+}
+
+/// Which changes are wanted.
+#[derive(Clone, Debug)]
+pub struct Query {
+    /// Those of these tenants; with `platform`, also what belongs to none.
+    pub tenants: BTreeSet<TenantId>,
+    pub platform: bool,
+    pub from: Timestamp,
+    pub until: Timestamp,
+    /// Nouns, as `key`; None: all.
+    pub kinds: Option<BTreeSet<String>>,
+    /// The id of what was changed.
+    pub subject: Option<String>,
+    pub order: Order,
+    /// Behind this position, in the order of the question.
+    pub after: Option<u64>,
+    pub limit: usize,
+}
+
+impl Query {
+    /// Answers it, and where the next page begins, if there is one.
+    ///
+    /// # Errors
+    /// Rows that cannot be read.
+    pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<(Vec<Change>, Option<u64>), Fault> {
+        let (mut from, mut before) = (0, u64::MAX);
+        match (self.after, self.order) {
+            (Some(after), Order::Ascending) => from = after.saturating_add(1),
+            (Some(after), Order::Descending) => before = after,
+            (None, _) => {}
+        }
+        let (mut found, mut more, mut read): (Vec<Change>, bool, Result<(), Fault>) = (Vec::new(), false, Ok(()));
+        snapshot.rows.visit(&key(from).bytes(), &key(before).bytes(), self.order, &mut |row, value| {
+            match self.change(snapshot, row, value) {
+                Ok(Some(_)) if found.len() == self.limit => more = true,
+                Ok(change) => found.extend(change),
+                Err(fault) => read = Err(fault),
+            }
+            if more || read.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })?;
+        let next = found.last().map(|last| last.record.envelope.n).filter(|_| more);
+        read.map(|()| (found, next))
+    }
+
+    fn change(&self, snapshot: &Snapshot<'_>, row: &[u8], value: &[u8]) -> Result<Option<Change>, Fault> {
+        let mut parts = Parts(row);
+        let n = parts.u8().and(parts.u64()).ok_or_else(|| Fault("a change has no key that can be read".into()))?;
+        let leaf = snapshot.rows.get(&World::leaf_key(n))?.ok_or_else(|| Fault(format!("event {n} is not kept")))?;
+        let record = Recorded::read(&leaf)?;
+        if !self.takes(&record, &snapshot.world.state) {
+            return Ok(None);
+        }
+        let before: Option<Vec<u8>> = codec::decode(value)?;
+        let before = before.map(|body| Event::decode(record.envelope.stream, &body)).transpose()?;
+        Ok(Some(Change { record, before }))
+    }
+
+    fn takes(&self, record: &Recorded, state: &events::State) -> bool {
+        let envelope = &record.envelope;
+        // what hangs on a key or a budget that was made in the same transaction bears no tenant in its envelope
+        let tenant = envelope.tenant.or_else(|| state.tenant_of(&record.event));
+        let kind = || events::cloudevent::type_name(&record.event).split('.').nth(1).unwrap_or_default().to_owned();
+        tenant.map_or(self.platform, |tenant| self.tenants.contains(&tenant))
+            && (self.from..self.until).contains(&envelope.at)
+            && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind()))
+            && self.subject.as_ref().is_none_or(|subject| envelope.stream.to_string() == *subject)
+    }
+}

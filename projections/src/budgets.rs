@@ -1,0 +1,246 @@
+//! Budgets window by window, past ones too: a fold of its own of LEDGER §3–5, which tests hold against the state's.
+
+#[cfg(test)]
+mod tests;
+
+use crate::{
+    Draft, Fault, Projection, Snapshot, World,
+    key::{Key, Parts},
+};
+use events::{
+    Amount, BudgetId, CallId, Event, Figures, Timestamp,
+    budget::{self, Budget},
+    call::{self, Finished},
+    codec,
+    envelope::Recorded,
+};
+use serde::{Deserialize, Serialize};
+use std::{collections::BTreeMap, ops::ControlFlow};
+use store::rows::Order;
+
+/// One budget in one window.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    pub settled: Amount,
+    pub held: Amount,
+    pub overrun: Amount,
+    /// Calls that hold.
+    pub open_calls: i64,
+    /// Orphans whose charge may still be replaced.
+    pub orphans: i64,
+    /// As of the last event that counted in it.
+    pub limit: Amount,
+    /// The highest threshold that was alerted in it, in millionths.
+    pub alerted_ppm: Option<u32>,
+}
+
+impl Window {
+    fn add(&mut self, other: &Window) {
+        self.settled = self.settled.saturating_add(other.settled);
+        self.held = self.held.saturating_add(other.held);
+        self.overrun = self.overrun.saturating_add(other.overrun);
+        self.open_calls = self.open_calls.saturating_add(other.open_calls);
+        self.orphans = self.orphans.saturating_add(other.orphans);
+        self.limit = other.limit;
+        self.alerted_ppm = self.alerted_ppm.max(other.alerted_ppm);
+    }
+}
+
+/// What a call without a final record holds, or was charged.
+#[derive(Serialize, Deserialize)]
+struct Hold {
+    at: Timestamp,
+    amounts: Vec<(BudgetId, Amount)>,
+    orphaned: bool,
+}
+
+/// What a batch adds, by window.
+#[derive(Default)]
+pub(crate) struct Budgets {
+    added: BTreeMap<(BudgetId, Timestamp), Window>,
+}
+
+fn hold_key(id: CallId) -> Key {
+    Key::of(b'o').u128(id.0)
+}
+
+fn windows_of(budget: BudgetId) -> Key {
+    Key::of(b'b').u64(budget.0)
+}
+
+impl Projection for Budgets {
+    fn name(&self) -> &'static str {
+        "budgets"
+    }
+
+    fn form(&self) -> u32 {
+        1
+    }
+
+    fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        match &*record.event {
+            Event::Call(id, event) => self.call(*id, event, record.envelope.at, world, draft),
+            Event::Budget(id, budget::Event::Alerted { window, threshold_ppm }) => {
+                self.change(*id, *window, world, |window| window.alerted_ppm = Some(*threshold_ppm));
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn flush(&mut self, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        for ((budget, start), added) in std::mem::take(&mut self.added) {
+            let key = windows_of(budget).u64(start.0);
+            let mut window: Window = draft.get(&key)?.unwrap_or_default();
+            window.add(&added);
+            draft.put(key, &window);
+        }
+        Ok(())
+    }
+}
+
+fn find(world: &World, id: BudgetId) -> Option<&Budget> {
+    world.state.books.budgets.get(&id)
+}
+
+/// A figure in a budget's unit; nothing, if nobody knows the budget.
+fn in_unit(world: &World, id: BudgetId, figures: &Figures) -> Amount {
+    find(world, id).map_or(0, |budget| figures.of(budget.identity.unit))
+}
+
+fn used(world: &World, finished: Option<&Finished>, budget: BudgetId) -> Amount {
+    let Some(finished) = finished else { return 0 };
+    let apart = finished.apart.iter().find(|(apart, _)| *apart == budget);
+    in_unit(world, budget, apart.map_or(&finished.used, |(_, figures)| figures))
+}
+
+impl Budgets {
+    fn call(&mut self, id: CallId, event: &call::Event, at: Timestamp, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        match event {
+            call::Event::Admitted(admitted) => {
+                let amounts = admitted.budgets.iter().map(|budget| (*budget, in_unit(world, *budget, &admitted.ceiling))).collect();
+                let hold = Hold { at, amounts, orphaned: false };
+                for (budget, amount) in &hold.amounts {
+                    self.hold(*budget, at, *amount, 1, world);
+                }
+                draft.put_new(hold_key(id), &hold);
+            }
+            call::Event::Extended(extended) => self.extend(id, &extended.adds, world, draft)?,
+            call::Event::Finished(finished) => self.close(id, Some(finished), world, draft)?,
+            call::Event::Released { .. } => self.close(id, None, world, draft)?,
+            call::Event::Orphaned(_) => self.orphan(id, world, draft)?,
+            call::Event::Adjusted(adjusted) => self.adjust(id, adjusted, world, draft)?,
+            call::Event::Translated(_) => {}
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, id: BudgetId, at: Timestamp, world: &World, change: impl FnOnce(&mut Window)) {
+        let Some(budget) = find(world, id) else { return };
+        let window = self.added.entry((id, budget.identity.every.window(at))).or_default();
+        change(window);
+        window.limit = budget.terms.limit;
+    }
+
+    fn hold(&mut self, budget: BudgetId, at: Timestamp, amount: Amount, calls: i64, world: &World) {
+        self.change(budget, at, world, |window| {
+            window.held = window.held.saturating_add(amount);
+            window.open_calls += calls;
+        });
+    }
+
+    fn extend(&mut self, id: CallId, adds: &[(BudgetId, Amount)], world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        for (budget, amount) in adds {
+            let held = hold.amounts.iter_mut().find(|(held, _)| held == budget);
+            self.hold(*budget, hold.at, *amount, i64::from(held.is_none()), world);
+            match held {
+                Some((_, held)) => *held = held.saturating_add(*amount),
+                None => hold.amounts.push((*budget, *amount)),
+            }
+        }
+        draft.put(hold_key(id), &hold);
+        Ok(())
+    }
+
+    fn close(&mut self, id: CallId, finished: Option<&Finished>, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(hold) = draft.take::<Hold>(&hold_key(id))? else { return Ok(()) };
+        for (budget, amount) in hold.amounts {
+            let used = used(world, finished, budget);
+            let over = used.saturating_sub(amount).max(0);
+            self.change(budget, hold.at, world, |window| {
+                window.overrun = window.overrun.saturating_add(over);
+                if hold.orphaned {
+                    window.settled = window.settled.saturating_add(used.saturating_sub(amount));
+                    window.orphans -= 1;
+                } else {
+                    window.settled = window.settled.saturating_add(used);
+                    window.held = window.held.saturating_sub(amount);
+                    window.open_calls -= 1;
+                }
+            });
+        }
+        Ok(())
+    }
+
+    fn orphan(&mut self, id: CallId, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        for (budget, amount) in &hold.amounts {
+            self.change(*budget, hold.at, world, |window| {
+                window.held = window.held.saturating_sub(*amount);
+                window.settled = window.settled.saturating_add(*amount);
+                window.open_calls -= 1;
+                window.orphans += 1;
+            });
+        }
+        hold.orphaned = true;
+        draft.put(hold_key(id), &hold);
+        Ok(())
+    }
+
+    fn adjust(&mut self, id: CallId, adjusted: &call::Adjusted, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        for (budget, delta) in &adjusted.deltas {
+            self.change(*budget, adjusted.admitted_at, world, |window| {
+                window.settled = window.settled.saturating_add(*delta);
+                window.overrun = window.overrun.saturating_add((*delta).max(0));
+            });
+        }
+        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        for (budget, delta) in &adjusted.deltas {
+            if let Some((_, charged)) = hold.amounts.iter_mut().find(|(held, _)| held == budget) {
+                *charged = charged.saturating_add(*delta);
+            }
+        }
+        draft.put(hold_key(id), &hold);
+        Ok(())
+    }
+}
+
+/// The window of a budget that begins at a time; None: nothing ever counted in it.
+///
+/// # Errors
+/// Rows that cannot be read.
+pub fn window(snapshot: &Snapshot<'_>, budget: BudgetId, start: Timestamp) -> Result<Option<Window>, Fault> {
+    let row = snapshot.rows.get(&windows_of(budget).u64(start.0).bytes())?;
+    Ok(row.map(|row| codec::decode(&row)).transpose()?)
+}
+
+/// Windows of a budget that begin before a time, the last first, at most so many.
+///
+/// # Errors
+/// Rows that cannot be read.
+pub fn windows(snapshot: &Snapshot<'_>, budget: BudgetId, before: Timestamp, limit: usize) -> Result<Vec<(Timestamp, Window)>, Fault> {
+    let (from, before) = (windows_of(budget).bytes(), windows_of(budget).u64(before.0).bytes());
+    let (mut found, mut read) = (Vec::new(), Ok(()));
+    snapshot.rows.visit(&from, &before, Order::Descending, &mut |key, value| {
+        let mut parts = Parts(key);
+        let start = parts.u8().and(parts.u64()).and(parts.u64());
+        match (start, codec::decode::<Window>(value)) {
+            (Some(start), Ok(window)) => found.push((Timestamp(start), window)),
+            (None, _) => read = Err(Fault("a window has no key that can be read".into())),
+            (_, Err(error)) => read = Err(error.into()),
+        }
+        if found.len() < limit && read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    read.map(|()| found)
+}
