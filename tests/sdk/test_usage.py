@@ -4,58 +4,19 @@ import csv
 import io
 import json
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import httpx
-import openai
 import pytest
 from books import Books
-from conftest import ADMIN, APP, HELLO, Node, base_config, wait_until
-
-OTHER = "sk-other-0000001"
-AUTHORIZED = {"authorization": f"Bearer {ADMIN}"}
-
-
-def config(sim):
-    config = base_config(sim)
-    config["tenants"].append({"name": "umbrella"})
-    config["scopes"].append({"name": "search", "kind": "team", "parent": "team"})
-    config["keys"] += [{"name": "search", "scope": "search", "secret": "sk-search-000001"}, {"name": "app", "scope": "umbrella", "secret": OTHER}]
-    return config
-
+from conftest import APP, Node, wait_until
+from views import AUTHORIZED, config, every, get, traffic
 
 @pytest.fixture
 def node(sim, tmp_path):
     node = Node(tmp_path, config(sim))
     yield node
     node.stop()
-
-
-def get(node, path="usage", status=200, accept="application/json", **query):
-    answer = httpx.get(f"{node.url}/api/v1/{path}", params=query, headers={**AUTHORIZED, "accept": accept})
-    assert answer.status_code == status, answer.text
-    return answer.json() if "json" in answer.headers["content-type"] and "jsonl" not in answer.headers["content-type"] else answer.text
-
-
-def traffic(node, calls=60):
-    """Calls of all kinds: whole and streamed, of three keys, failing over, refused upstream, with tags."""
-    kinds = [("fast", {}), ("claude", {}), ("fallback", {}), ("fast", {"x-sim-status": "400"}), ("missing", {})]
-
-    def one(number):
-        key = (APP, OTHER, "sk-search-000001")[number % 3]
-        client = openai.OpenAI(api_key=key, base_url=f"{node.url}/v1", max_retries=0, timeout=30)
-        model, _ = kinds[number % len(kinds)]
-        tags = {"x-tollgate-tags": f"app=a{number % 4},env=test"} if number % 2 else {}
-        try:
-            answer = client.chat.completions.create(model=model, messages=HELLO, stream=number % 4 == 3, extra_headers=tags)
-            if number % 4 == 3:
-                list(answer)
-        except openai.APIStatusError:
-            pass
-
-    with ThreadPoolExecutor(8) as pool:
-        list(pool.map(one, range(calls)))
 
 
 DIMENSIONS = {
@@ -129,7 +90,9 @@ def test_rows_of_another_history_are_dropped(node, sim, tmp_path):
     traffic(node, 20)
     get(node, at_least=f"0:{node.last()}")
     node.stop()
-    other = Node(tmp_path_factory_folder(tmp_path), config(sim))
+    folder = tmp_path / "other"
+    folder.mkdir()
+    other = Node(folder, config(sim))
     other.stop()
     for file in (other.folder / "data/projections").iterdir():
         file.write_bytes((node.folder / "data/projections" / file.name).read_bytes())
@@ -137,11 +100,6 @@ def test_rows_of_another_history_are_dropped(node, sim, tmp_path):
     traffic(other, 40)
     assert_as_told(other)
     other.stop()
-
-
-def tmp_path_factory_folder(folder):
-    (folder / "other").mkdir()
-    return folder / "other"
 
 
 def test_a_damaged_projection_is_built_anew_and_calls_go_on(node):
@@ -159,15 +117,7 @@ def test_filters_pages_and_forms(node):
     traffic(node)
     get(node, at_least=f"0:{node.last()}")
     whole = get(node, group_by="key,model", limit=1000)["data"]
-    pages, cursor = [], None
-    while True:
-        page = get(node, group_by="key,model", limit=2, **({"cursor": cursor} if cursor else {}))
-        pages += page["data"]
-        cursor = page["next_cursor"]
-        assert page["has_more"] == bool(cursor)
-        if not cursor:
-            break
-    assert pages == whole
+    assert every(node, "usage", group_by="key,model", limit=2) == whole
     own = get(node, group_by="key", tenant="umbrella")["data"]
     assert [row["key"] for row in own] == ["app"]
     below = get(node, scope="team", group_by="scope")["data"]

@@ -1,9 +1,15 @@
 //! The query API under `/api/v1`: what the projections know, in lists.
 
 mod ask;
+mod audit;
+mod budgets;
+mod calls;
+mod chosen;
+mod naming;
 mod page;
 mod problem;
 mod projections;
+mod providers;
 mod usage;
 
 pub(crate) use problem::Problem;
@@ -19,6 +25,12 @@ type Params = axum::extract::Query<BTreeMap<String, String>>;
 pub(crate) fn routes() -> Router<App> {
     Router::new()
         .route("/api/v1/usage", routing::get(usage::list))
+        .route("/api/v1/calls", routing::get(calls::list))
+        .route("/api/v1/calls/{id}", routing::get(calls::get))
+        .route("/api/v1/budgets", routing::get(budgets::list))
+        .route("/api/v1/budgets/{id}/windows", routing::get(budgets::list_windows))
+        .route("/api/v1/audit", routing::get(audit::list))
+        .route("/api/v1/providers/health", routing::get(providers::health))
         .route("/api/v1/projections", routing::get(projections::list))
         .route("/api/v1/projections/{name}", routing::get(projections::get))
         .route("/api/v1/projections/{name}/rebuild", routing::post(projections::rebuild))

@@ -1,7 +1,7 @@
 //! Parameters of questions: read with an error that says what is wrong with which.
 
 use super::Problem;
-use events::{KeyId, Position, ProviderId, ScopeId, State, TenantId, Timestamp};
+use events::{Money, Position, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::Duration,
@@ -42,6 +42,12 @@ impl Ask {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|number| (least..=most).contains(number));
         number.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no number from {least} to {most}")))
+    }
+
+    /// A plain decimal of dollars.
+    pub fn money(&mut self, name: &'static str) -> Result<Option<Money>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        Money::parse(text).map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no amount such as 0.25")))
     }
 
     /// RFC 3339, or a day.
@@ -99,72 +105,6 @@ impl Ask {
 
 fn listed<T>(words: &[(&str, T)]) -> String {
     words.iter().map(|(word, _)| *word).collect::<Vec<_>>().join(", ")
-}
-
-/// Names and ids of a parameter, separated by commas, as ids. A name may stand for several: of several tenants, or of one that is gone.
-pub(crate) struct Named<'a> {
-    pub state: &'a State,
-    /// Only what belongs to these.
-    pub tenants: &'a BTreeSet<TenantId>,
-}
-
-impl Named<'_> {
-    fn ids<Id: Ord + Copy>(
-        parameter: &str,
-        text: Option<&str>,
-        each: impl Fn(&str) -> BTreeSet<Id>,
-    ) -> Result<Option<BTreeSet<Id>>, Problem> {
-        let Some(text) = text else { return Ok(None) };
-        let mut all = BTreeSet::new();
-        for name in text.split(',').map(str::trim) {
-            let found = each(name);
-            if found.is_empty() {
-                return Err(Problem::parameter(parameter, format!("there is no {parameter} `{name}`")));
-            }
-            all.extend(found);
-        }
-        Ok(Some(all))
-    }
-
-    fn is_called(&self, wanted: &str, id: String, name: &str, tenant: TenantId) -> bool {
-        let full = || self.state.books.tenants.get(&tenant).is_some_and(|tenant| format!("{}/{name}", tenant.name) == wanted);
-        self.tenants.contains(&tenant) && (id == wanted || name == wanted || full())
-    }
-
-    pub fn scopes(&self, text: Option<&str>) -> Result<Option<BTreeSet<ScopeId>>, Problem> {
-        Named::ids("scope", text, |wanted| {
-            let scopes = self.state.books.scopes.iter();
-            scopes.filter(|(id, scope)| self.is_called(wanted, id.to_string(), &scope.name, scope.tenant)).map(|(id, _)| *id).collect()
-        })
-    }
-
-    pub fn keys(&self, text: Option<&str>) -> Result<Option<BTreeSet<KeyId>>, Problem> {
-        Named::ids("key", text, |wanted| {
-            let keys = self.state.books.keys.iter();
-            keys.filter(|(id, key)| self.is_called(wanted, id.to_string(), &key.name, key.tenant)).map(|(id, _)| *id).collect()
-        })
-    }
-
-    pub fn providers(&self, text: Option<&str>) -> Result<Option<BTreeSet<ProviderId>>, Problem> {
-        Named::ids("provider", text, |wanted| {
-            let providers = self.state.books.providers.iter();
-            providers.filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted).map(|(id, _)| *id).collect()
-        })
-    }
-
-    /// Tenants among those that may be seen.
-    pub fn tenants(&self, text: Option<&str>) -> Result<BTreeSet<TenantId>, Problem> {
-        let found = Named::ids("tenant", text, |wanted| {
-            let tenants = self.state.books.tenants.iter().filter(|(id, _)| self.tenants.contains(id));
-            tenants.filter(|(id, tenant)| id.to_string() == wanted || tenant.name == wanted).map(|(id, _)| *id).collect()
-        })?;
-        Ok(found.unwrap_or_else(|| self.tenants.clone()))
-    }
-}
-
-/// Texts of a parameter, separated by commas.
-pub(crate) fn texts(text: Option<&str>) -> Option<BTreeSet<String>> {
-    text.map(|text| text.split(',').map(|text| text.trim().to_owned()).collect())
 }
 
 #[cfg(test)]

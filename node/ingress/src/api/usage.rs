@@ -2,7 +2,9 @@
 
 use super::{
     FromApp, Params, Problem, answered,
-    ask::{Ask, Named, texts},
+    ask::Ask,
+    chosen::Chosen,
+    naming,
     page::{Page, Wanted},
     read,
 };
@@ -15,7 +17,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     response::Response,
 };
-use events::{Every, Position, TenantId, Timestamp};
+use events::{Every, Position, Timestamp};
 use serde_json::{Map, Value, json};
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -39,19 +41,8 @@ struct Asked {
     step: Option<Grain>,
     group_by: BTreeSet<Dimension>,
     order: Option<By>,
-    names: Names,
+    chosen: Chosen,
     wanted: Wanted,
-}
-
-/// Names in filters.
-#[derive(Default)]
-struct Names {
-    tenant: Option<String>,
-    scope: Option<String>,
-    key: Option<String>,
-    model: Option<String>,
-    provider: Option<String>,
-    tag: Option<String>,
 }
 
 /// `GET /api/v1/usage`.
@@ -72,14 +63,13 @@ pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Param
 impl Asked {
     fn read(ask: &mut Ask, headers: &HeaderMap, now: Timestamp) -> Result<Asked, Problem> {
         let (from, until) = ask.range(now, Every::Month.window(now))?;
-        let names = Names::read(ask);
         Ok(Asked {
             from,
             until,
             step: ask.word("step", &STEPS)?,
             group_by: ask.words("group_by", &Dimension::ALL.map(|dimension| (dimension.as_str(), dimension)))?,
             order: ask.word("order", &ORDERS)?,
-            names,
+            chosen: Chosen::read(ask),
             wanted: Wanted::read(ask, headers)?,
         })
     }
@@ -101,36 +91,13 @@ impl Asked {
     }
 
     fn query(&self, world: &World) -> Result<Query, Problem> {
-        let all: BTreeSet<TenantId> = world.state.books.tenants.iter().map(|(id, _)| *id).collect();
-        let tenants = Named { state: &world.state, tenants: &all }.tenants(self.names.tenant.as_deref())?;
-        let named = Named { state: &world.state, tenants: &tenants };
-        let scopes = named.scopes(self.names.scope.as_deref())?;
-        let filter = Filter {
-            scopes: scopes.map(|scopes| scopes.into_iter().flat_map(|scope| world.below(scope)).collect()),
-            keys: named.keys(self.names.key.as_deref())?,
-            models: texts(self.names.model.as_deref()),
-            providers: named.providers(self.names.provider.as_deref())?,
-            tags: texts(self.names.tag.as_deref()),
-        };
+        let ids = self.chosen.ids(world)?;
+        let filter = Filter { scopes: ids.scopes, keys: ids.keys, models: ids.models, providers: ids.providers, tags: ids.tags };
         let mut range = Range::hours(self.from, self.until);
         if let Some(step) = self.step {
             range = Range { from: step.start(range.from), until: step.next(step.start(Timestamp(range.until.0.saturating_sub(1)))) };
         }
-        Ok(Query { tenants, range, step: self.step, group_by: self.group_by.clone(), filter })
-    }
-}
-
-impl Names {
-    fn read(ask: &mut Ask) -> Names {
-        let mut text = |name| ask.text(name).map(str::to_owned);
-        Names {
-            tenant: text("tenant"),
-            scope: text("scope"),
-            key: text("key"),
-            model: text("model"),
-            provider: text("provider"),
-            tag: text("tag"),
-        }
+        Ok(Query { tenants: ids.tenants, range, step: self.step, group_by: self.group_by.clone(), filter })
     }
 }
 
@@ -157,10 +124,13 @@ fn shown(group: &Group, sums: &Sums, query: &Query, world: &World) -> Value {
         row.insert("end".into(), step.next(start).to_string().into());
     }
     for dimension in &query.group_by {
-        let (name, id) = named(*dimension, group, world);
-        row.insert(dimension.as_str().into(), name.into());
-        if let Some(id) = id {
-            row.insert(format!("{}_id", dimension.as_str()), id.into());
+        match dimension {
+            Dimension::Tenant => naming::put(&mut row, group.tenant, world),
+            Dimension::Scope => naming::put(&mut row, group.dims.scope, world),
+            Dimension::Key => naming::put(&mut row, group.dims.key, world),
+            Dimension::Provider => naming::put(&mut row, group.dims.provider, world),
+            Dimension::Model => drop(row.insert("model".into(), group.dims.model.clone().into())),
+            Dimension::Tag => drop(row.insert("tag".into(), group.dims.tag.clone().into())),
         }
     }
     let Sums { ok, failed, aborted, released, orphaned, tokens: used, cost, charge, uncertain, overrun, adjusted, total_ms } = sums;
@@ -179,33 +149,8 @@ fn shown(group: &Group, sums: &Sums, query: &Query, world: &World) -> Value {
     row.insert("images".into(), used.images.into());
     row.insert("searches".into(), used.searches.into());
     for (name, money) in [("cost", cost), ("charge", charge), ("uncertain", uncertain), ("overrun", overrun), ("adjusted", adjusted)] {
-        row.insert(name.into(), json!({"USD": money.to_string()}));
+        row.insert(name.into(), naming::usd(*money));
     }
     row.insert("total_ms".into(), (*total_ms).into());
     Value::Object(row)
-}
-
-/// The name of what a row is about, and its id where it has one.
-fn named(dimension: Dimension, group: &Group, world: &World) -> (Option<String>, Option<Option<String>>) {
-    let (books, dims) = (&world.state.books, &group.dims);
-    match dimension {
-        Dimension::Tenant => {
-            let name = group.tenant.and_then(|id| books.tenants.get(&id)).map(|tenant| tenant.name.clone());
-            (name, Some(group.tenant.map(|id| id.to_string())))
-        }
-        Dimension::Scope => {
-            let name = dims.scope.and_then(|id| books.scopes.get(&id)).map(|scope| scope.name.clone());
-            (name, Some(dims.scope.map(|id| id.to_string())))
-        }
-        Dimension::Key => {
-            let name = dims.key.and_then(|id| books.keys.get(&id)).map(|key| key.name.clone());
-            (name, Some(dims.key.map(|id| id.to_string())))
-        }
-        Dimension::Provider => {
-            let name = dims.provider.and_then(|id| books.providers.get(&id)).map(|provider| provider.settings.name.clone());
-            (name, Some(dims.provider.map(|id| id.to_string())))
-        }
-        Dimension::Model => (dims.model.clone(), None),
-        Dimension::Tag => (dims.tag.clone(), None),
-    }
 }

@@ -1,0 +1,122 @@
+//! `GET /api/v1/budgets`, `…/{id}/windows`: limits and what was spent of them, now and in past windows.
+
+use super::{
+    FromApp, Params, Problem, answered,
+    ask::Ask,
+    chosen::Chosen,
+    page::{Page, Wanted, bad_cursor},
+    read, unreadable,
+};
+use ::projections::{
+    Snapshot, World,
+    budgets::{Window, window, windows},
+};
+use axum::{
+    extract::{Path, State},
+    http::HeaderMap,
+    response::Response,
+};
+use events::{BudgetId, Owner, Position, Timestamp, budget::Budget, money::amount_text};
+use serde_json::{Map, Value, json};
+
+/// `GET /api/v1/budgets`: all that are not closed, each with its window of now.
+pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+    let now = app.reactor.core.clock.now();
+    let answer = async {
+        let mut ask = Ask::new(given);
+        let (at_least, closed) = (ask.at_least()?, ask.word("closed", &[("true", true), ("false", false)])?);
+        let (chosen, wanted) = (Chosen::read(&mut ask), Wanted::read(&mut ask, &headers)?);
+        ask.end()?;
+        let form = wanted.form;
+        let page = read(&app, "budgets", at_least, move |snapshot| {
+            let rows = now_rows(snapshot, &chosen, now, closed.unwrap_or(false))?;
+            Ok(Page::part(rows, &wanted)?.saying("at", Position::new(snapshot.next()).to_string()))
+        });
+        Ok(page.await?.response(form))
+    };
+    answered(&app, &headers, answer).await
+}
+
+fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, now: Timestamp, closed: bool) -> Result<Vec<Value>, Problem> {
+    let (ids, world) = (chosen.ids(snapshot.world)?, snapshot.world);
+    let wanted = |owner: Owner| match owner {
+        Owner::Platform => chosen.with_platform() && ids.scopes.is_none() && ids.keys.is_none(),
+        Owner::Tenant(tenant) => ids.tenants.contains(&tenant) && ids.scopes.is_none() && ids.keys.is_none(),
+        Owner::Scope(scope) => {
+            let own = world.state.books.scopes.get(&scope).is_some_and(|scope| ids.tenants.contains(&scope.tenant));
+            own && ids.keys.is_none() && ids.scopes.as_ref().is_none_or(|scopes| scopes.contains(&scope))
+        }
+        Owner::Key(key) => {
+            let own = ids.tenants.contains(&world.tenant_of(key)) && ids.keys.as_ref().is_none_or(|keys| keys.contains(&key));
+            own && ids.scopes.as_ref().is_none_or(|scopes| world.scope_of(key).is_some_and(|scope| scopes.contains(&scope)))
+        }
+    };
+    let budgets = world.state.books.budgets.iter().filter(|(_, budget)| (closed || !budget.closed) && wanted(budget.identity.owner));
+    budgets
+        .map(|(id, budget)| {
+            let start = budget.identity.every.window(now);
+            let figures = window(snapshot, *id, start).map_err(unreadable)?.unwrap_or_default();
+            Ok(Value::Object(shown(*id, budget, start, &figures, budget.terms.limit, world)))
+        })
+        .collect()
+}
+
+/// `GET /api/v1/budgets/{id}/windows`: the last first.
+pub(crate) async fn list_windows(
+    State(app): FromApp,
+    Path(id): Path<String>,
+    axum::extract::Query(given): Params,
+    headers: HeaderMap,
+) -> Response {
+    let answer = async {
+        let mut ask = Ask::new(given);
+        let (at_least, wanted) = (ask.at_least()?, Wanted::read(&mut ask, &headers)?);
+        ask.end()?;
+        let id: BudgetId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a budget")))?;
+        let before = wanted.cursor.as_deref().map(|cursor| Timestamp::parse(cursor).ok_or_else(bad_cursor)).transpose()?;
+        let form = wanted.form;
+        let page = read(&app, "budgets", at_least, move |snapshot| past(snapshot, id, before, wanted.limit));
+        Ok(page.await?.response(form))
+    };
+    answered(&app, &headers, answer).await
+}
+
+fn past(snapshot: &Snapshot<'_>, id: BudgetId, before: Option<Timestamp>, limit: usize) -> Result<Page, Problem> {
+    let world = snapshot.world;
+    let budget = world.state.books.budgets.get(&id).ok_or_else(|| Problem::not_found(format!("there is no budget {id}")))?;
+    let mut found = windows(snapshot, id, before.unwrap_or(Timestamp(u64::MAX)), limit.saturating_add(1)).map_err(unreadable)?;
+    let more = found.len() > limit;
+    found.truncate(limit);
+    let next_cursor = found.last().filter(|_| more).map(|(start, _)| start.to_string());
+    let rows = found.iter().map(|(start, window)| Value::Object(shown(id, budget, *start, window, window.limit, world))).collect();
+    Ok(Page { rows, next_cursor, about: Map::new() }.saying("at", Position::new(snapshot.next()).to_string()))
+}
+
+fn owner(owner: Owner, world: &World) -> (&'static str, Option<String>) {
+    let books = &world.state.books;
+    match owner {
+        Owner::Platform => ("platform", None),
+        Owner::Tenant(id) => ("tenant", books.tenants.get(&id).map(|tenant| tenant.name.clone())),
+        Owner::Scope(id) => ("scope", books.scopes.get(&id).map(|scope| scope.name.clone())),
+        Owner::Key(id) => ("key", books.keys.get(&id).map(|key| key.name.clone())),
+    }
+}
+
+fn shown(id: BudgetId, budget: &Budget, start: Timestamp, window: &Window, limit: events::Amount, world: &World) -> Map<String, Value> {
+    let identity = &budget.identity;
+    let (level, name) = owner(identity.owner, world);
+    let text = |amount| amount_text(identity.unit, amount);
+    let free = limit.saturating_sub(window.settled).saturating_sub(window.held);
+    let only = &identity.only;
+    let row = json!({
+        "object": "budget", "id": id.to_string(), "level": level, "name": name, "owner_id": identity.owner.to_string(), "unit": identity.unit.as_str(),
+        "every": identity.every.as_str(), "hard": budget.terms.hard, "closed": budget.closed,
+        "only": {"models": only.models, "providers": only.providers, "tags": only.tags},
+        "starts_at": (start.0 > 0).then(|| start.to_string()), "resets_at": identity.every.end(start).map(|end| end.to_string()),
+        "limit": text(limit), "settled": text(window.settled), "held": text(window.held), "free": text(free), "overrun": text(window.overrun),
+        "open_calls": window.open_calls, "orphans": window.orphans,
+        "alerted_at": window.alerted_ppm.map(|ppm| events::Money(i128::from(ppm) * 1_000_000).to_string()),
+    });
+    let Value::Object(row) = row else { return Map::new() };
+    row
+}

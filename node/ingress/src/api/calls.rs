@@ -1,0 +1,152 @@
+//! `GET /api/v1/calls`, `GET /api/v1/calls/{id}`: calls by whatever their rows say, and one with all that happened to it.
+
+use super::{
+    FromApp, Params, Problem, answered,
+    ask::Ask,
+    chosen::Chosen,
+    naming,
+    page::{Page, Wanted, bad_cursor},
+    read, unreadable,
+};
+use ::projections::{
+    Order, Snapshot, World,
+    calls::{Call, Filter, Query, Status, find},
+};
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use events::{CallId, Money, Position, TenantId, Timestamp, cloudevent};
+use journal::Reader;
+use serde_json::{Map, Value, json};
+use std::{collections::BTreeSet, time::Duration};
+
+/// A question without a time is about so much.
+const SINCE: Duration = Duration::from_secs(24 * 3_600);
+const ORDERS: [(&str, Order); 2] = [("time", Order::Ascending), ("-time", Order::Descending)];
+
+struct Asked {
+    from: Timestamp,
+    until: Timestamp,
+    chosen: Chosen,
+    statuses: Option<BTreeSet<Status>>,
+    upstream_id: Option<String>,
+    cost_from: Option<Money>,
+    total_ms_from: Option<u64>,
+    order: Order,
+    after: Option<CallId>,
+    wanted: Wanted,
+}
+
+/// `GET /api/v1/calls`.
+pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+    let now = app.reactor.core.clock.now();
+    let answer = async {
+        let mut ask = Ask::new(given);
+        let at_least = ask.at_least()?;
+        let asked = Asked::read(&mut ask, &headers, now)?;
+        ask.end()?;
+        let form = asked.wanted.form;
+        let page = read(&app, "calls", at_least, move |snapshot| asked.answer(snapshot)).await?;
+        Ok(page.response(form))
+    };
+    answered(&app, &headers, answer).await
+}
+
+impl Asked {
+    fn read(ask: &mut Ask, headers: &HeaderMap, now: Timestamp) -> Result<Asked, Problem> {
+        // what is admitted while this is read is wanted too
+        let (from, until) = ask.range(now.plus(Duration::from_secs(3_600)), now.minus(SINCE))?;
+        let statuses = ask.words("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
+        let wanted = Wanted::read(ask, headers)?;
+        let after = wanted.cursor.as_deref().map(|cursor| cursor.parse().map_err(|_| bad_cursor())).transpose()?;
+        Ok(Asked {
+            from,
+            until,
+            chosen: Chosen::read(ask),
+            statuses: (!statuses.is_empty()).then_some(statuses),
+            upstream_id: ask.text("upstream_id").map(str::to_owned),
+            cost_from: ask.money("min_cost_usd")?,
+            total_ms_from: ask.number("min_total_ms", 0, u64::MAX)?,
+            order: ask.word("order", &ORDERS)?.unwrap_or(Order::Descending),
+            after,
+            wanted,
+        })
+    }
+
+    fn answer(self, snapshot: &Snapshot<'_>) -> Result<Page, Problem> {
+        let ids = self.chosen.ids(snapshot.world)?;
+        let filter = Filter {
+            scopes: ids.scopes,
+            keys: ids.keys,
+            models: ids.models,
+            providers: ids.providers,
+            tags: ids.tags,
+            statuses: self.statuses,
+            upstream_id: self.upstream_id,
+            cost_from: self.cost_from,
+            total_ms_from: self.total_ms_from,
+        };
+        let (from, until, order, limit) = (self.from, self.until, self.order, self.wanted.limit);
+        let query = Query { tenants: ids.tenants, from, until, filter, order, after: self.after, limit };
+        let found = query.run(snapshot).map_err(unreadable)?;
+        let rows = found.calls.iter().map(|(id, call)| Value::Object(shown(*id, call, snapshot.world))).collect();
+        let page = Page { rows, next_cursor: found.next.map(|id| id.to_string()), about: Map::new() };
+        Ok(page.saying("at", Position::new(snapshot.next()).to_string()))
+    }
+}
+
+/// `GET /api/v1/calls/{id}`: with the events that it is made of.
+pub(crate) async fn get(State(app): FromApp, Path(id): Path<String>, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+    let answer = async {
+        let mut ask = Ask::new(given);
+        let at_least = ask.at_least()?;
+        ask.end()?;
+        let id: CallId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a call")))?;
+        let (history, cluster) = (app.reactor.core.journal.reader(), app.reactor.core.cluster.clone());
+        let body = read(&app, "calls", at_least, move |snapshot| one(id, snapshot, &*history, &cluster)).await?;
+        Ok(Json(body).into_response())
+    };
+    answered(&app, &headers, answer).await
+}
+
+fn one(id: CallId, snapshot: &Snapshot<'_>, history: &dyn Reader, cluster: &str) -> Result<Value, Problem> {
+    let tenants: BTreeSet<TenantId> = snapshot.world.state.books.tenants.iter().map(|(id, _)| *id).collect();
+    let call = find(snapshot, id, &tenants).map_err(unreadable)?;
+    let call = call.ok_or_else(|| Problem::not_found(format!("there is no call {id}, or it is too old")))?;
+    let mut body = shown(id, &call, snapshot.world);
+    let records = call.events.iter().map(|n| history.read(*n, 1)).collect::<Result<Vec<_>, _>>();
+    let records = records.map_err(|fault| unreadable(fault.into()))?;
+    let events: Vec<Value> = records.iter().flatten().map(|record| cloudevent::render(record, &snapshot.world.state, cluster)).collect();
+    body.insert("events".into(), events.into());
+    Ok(Value::Object(body))
+}
+
+fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value> {
+    let mut row = Map::from_iter([
+        ("object".to_owned(), json!("call")),
+        ("id".to_owned(), json!(id.to_string())),
+        ("at".to_owned(), json!(call.at.to_string())),
+        ("status".to_owned(), json!(call.status().as_str())),
+    ]);
+    naming::put(&mut row, Some(call.tenant), world);
+    naming::put(&mut row, call.scope, world);
+    naming::put(&mut row, Some(call.key), world);
+    let end = call.end.as_ref();
+    naming::put(&mut row, end.and_then(|end| end.provider), world);
+    let rest = json!({
+        "model": call.model, "endpoint": call.endpoint, "stream": call.stream, "tags": call.tags, "losses": call.losses,
+        "ceiling": naming::usd(call.ceiling), "cost": naming::usd(call.cost), "charge": end.map(|end| naming::usd(end.charge)),
+        "overrun": end.map(|end| naming::usd(end.overrun)), "uncertain": end.map(|end| naming::usd(end.uncertain)),
+        "estimated": end.map(|end| end.estimated), "tokens": end.map(|end| naming::tokens(&end.usage)),
+        "upstream_model": end.and_then(|end| end.upstream_model.as_deref()), "upstream_id": end.and_then(|end| end.upstream_id.as_deref()),
+        "attempts": end.map(|end| end.attempts), "first_byte_ms": end.map(|end| end.first_byte_ms), "total_ms": end.map(|end| end.total_ms),
+        "ended_at": end.map(|end| end.at.to_string()),
+    });
+    if let Value::Object(rest) = rest {
+        row.extend(rest);
+    }
+    row
+}

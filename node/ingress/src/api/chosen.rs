@@ -1,0 +1,109 @@
+//! What a question is narrowed to: names and ids as they were given, looked up where the rows are.
+
+use super::{Problem, ask::Ask};
+use ::projections::World;
+use events::{KeyId, ProviderId, ScopeId, TenantId};
+use std::collections::BTreeSet;
+
+/// Parameters that name things, each with several names separated by commas.
+#[derive(Clone, Default)]
+pub(crate) struct Chosen {
+    tenant: Option<String>,
+    scope: Option<String>,
+    key: Option<String>,
+    model: Option<String>,
+    provider: Option<String>,
+    tag: Option<String>,
+}
+
+/// The same as ids. A name may stand for several: of several tenants, or of one that is gone.
+pub(crate) struct Ids {
+    pub tenants: BTreeSet<TenantId>,
+    /// With everything below them.
+    pub scopes: Option<BTreeSet<ScopeId>>,
+    pub keys: Option<BTreeSet<KeyId>>,
+    pub models: Option<BTreeSet<String>>,
+    pub providers: Option<BTreeSet<ProviderId>>,
+    pub tags: Option<BTreeSet<String>>,
+}
+
+impl Chosen {
+    pub fn read(ask: &mut Ask) -> Chosen {
+        let mut text = |name| ask.text(name).map(str::to_owned);
+        Chosen {
+            tenant: text("tenant"),
+            scope: text("scope"),
+            key: text("key"),
+            model: text("model"),
+            provider: text("provider"),
+            tag: text("tag"),
+        }
+    }
+
+    /// Of lists that know nothing but tenants.
+    pub fn read_tenant(ask: &mut Ask) -> Chosen {
+        Chosen { tenant: ask.text("tenant").map(str::to_owned), ..Chosen::default() }
+    }
+
+    /// Of lists that know nothing but providers.
+    pub fn read_provider(ask: &mut Ask) -> Chosen {
+        Chosen { provider: ask.text("provider").map(str::to_owned), ..Chosen::default() }
+    }
+
+    /// Looks the names up.
+    ///
+    /// # Errors
+    /// A name that nobody has.
+    pub fn ids(&self, world: &World) -> Result<Ids, Problem> {
+        let books = &world.state.books;
+        let tenants = self.tenants(world)?;
+        let full = |tenant: TenantId, name: &str| books.tenants.get(&tenant).map(|tenant| format!("{}/{name}", tenant.name));
+        let is_called = |wanted: &str, id: String, name: &str, tenant: TenantId| {
+            tenants.contains(&tenant) && (id == wanted || name == wanted || full(tenant, name).is_some_and(|full| full == wanted))
+        };
+        let scopes = ids("scope", self.scope.as_deref(), |wanted| {
+            let called = books.scopes.iter().filter(|(id, scope)| is_called(wanted, id.to_string(), &scope.name, scope.tenant));
+            called.flat_map(|(id, _)| world.below(*id)).collect()
+        })?;
+        let keys = ids("key", self.key.as_deref(), |wanted| {
+            let called = books.keys.iter().filter(|(id, key)| is_called(wanted, id.to_string(), &key.name, key.tenant));
+            called.map(|(id, _)| *id).collect()
+        })?;
+        let providers = ids("provider", self.provider.as_deref(), |wanted| {
+            let called = books.providers.iter().filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted);
+            called.map(|(id, _)| *id).collect()
+        })?;
+        Ok(Ids { scopes, keys, providers, models: texts(self.model.as_deref()), tags: texts(self.tag.as_deref()), tenants })
+    }
+
+    fn tenants(&self, world: &World) -> Result<BTreeSet<TenantId>, Problem> {
+        let all = || world.state.books.tenants.iter();
+        let found = ids("tenant", self.tenant.as_deref(), |wanted| {
+            all().filter(|(id, tenant)| id.to_string() == wanted || tenant.name == wanted).map(|(id, _)| *id).collect()
+        })?;
+        Ok(found.unwrap_or_else(|| all().map(|(id, _)| *id).collect()))
+    }
+
+    /// Whether what belongs to no tenant is wanted as well.
+    pub fn with_platform(&self) -> bool {
+        self.tenant.is_none()
+    }
+}
+
+fn ids<Id: Ord>(parameter: &str, text: Option<&str>, each: impl Fn(&str) -> BTreeSet<Id>) -> Result<Option<BTreeSet<Id>>, Problem> {
+    let Some(text) = text else { return Ok(None) };
+    let mut all = BTreeSet::new();
+    for name in text.split(',').map(str::trim) {
+        let found = each(name);
+        if found.is_empty() {
+            return Err(Problem::parameter(parameter, format!("there is no {parameter} `{name}`")));
+        }
+        all.extend(found);
+    }
+    Ok(Some(all))
+}
+
+/// Texts of a parameter, separated by commas.
+pub(crate) fn texts(text: Option<&str>) -> Option<BTreeSet<String>> {
+    text.map(|text| text.split(',').map(|text| text.trim().to_owned()).collect())
+}

@@ -1,0 +1,59 @@
+"""Asking the views of a node, and traffic that gives them something to say."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import openai
+from conftest import ADMIN, APP, HELLO, PRICE, base_config
+
+OTHER, SEARCH = "sk-other-0000001", "sk-search-000001"
+AUTHORIZED = {"authorization": f"Bearer {ADMIN}"}
+
+
+def config(sim):
+    """Two tenants; a team below a team."""
+    config = base_config(sim)
+    config["tenants"].append({"name": "umbrella", "budgets": [{"limit": "100000 tokens", "every": "hour"}]})
+    config["providers"].append({"name": "bad", "dialect": "openai", "base_url": f"{sim.url}/v1", "headers": {"x-sim-status": "400"}})
+    config["models"].append({"name": "bad", "targets": [{"provider": "bad", "model": "sim-bad"}], "price": PRICE, "max_output_tokens": 16})
+    config["scopes"].append({"name": "search", "kind": "team", "parent": "team"})
+    config["keys"] += [{"name": "search", "scope": "search", "secret": SEARCH}, {"name": "app", "scope": "umbrella", "secret": OTHER}]
+    return config
+
+
+def get(node, path="usage", code=200, accept="application/json", **query):
+    answer = httpx.get(f"{node.url}/api/v1/{path}", params=query, headers={**AUTHORIZED, "accept": accept}, timeout=30)
+    assert answer.status_code == code, answer.text
+    return answer.json() if answer.headers["content-type"].endswith("json") else answer.text
+
+
+def every(node, path, **query):
+    """All rows of a list, page by page."""
+    rows, cursor = [], {}
+    while True:
+        page = get(node, path, **query, **cursor)
+        assert page["object"] == "list" and page["has_more"] == bool(page["next_cursor"])
+        rows += page["data"]
+        if not page["has_more"]:
+            return rows
+        cursor = {"cursor": page["next_cursor"]}
+
+
+def traffic(node, calls=60):
+    """Calls of all kinds: whole and streamed, of three keys, failing over, refused upstream, with tags."""
+    models = ["fast", "claude", "fallback", "bad", "missing"]
+
+    def one(number):
+        client = openai.OpenAI(api_key=(APP, OTHER, SEARCH)[number % 3], base_url=f"{node.url}/v1", max_retries=0, timeout=30)
+        model = models[number % len(models)]
+        tags = {"x-tollgate-tags": f"app=a{number % 4},env=test"} if number % 2 else {}
+        stream = number % 4 == 3
+        try:
+            answer = client.chat.completions.create(model=model, messages=HELLO, stream=stream, extra_headers=tags)
+            if stream:
+                list(answer)
+        except openai.APIStatusError:
+            pass
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(one, range(calls)))
