@@ -152,3 +152,5 @@ pub const QUERY_WAIT: Duration = Duration::from_secs(5);
 pub const CALLS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Rows that one question about calls looks at: what is further is on the next page.
 pub const CALLS_LOOKED_AT_MAX: usize = 100_000;
+/// A question that names no position waits so long for a projection to show what is in the history by then.
+pub const QUERY_FRESH_WAIT: Duration = Duration::from_millis(500);

@@ -64,12 +64,22 @@ fn found(projection: &dyn Projection, file: &str, place: &Place) -> Result<(Rows
     Ok((rows, world, checkpoint))
 }
 
-/// What a step did.
-pub(crate) struct Step {
-    /// Events that were folded.
-    pub folded: usize,
-    /// Names or limits changed.
-    pub world_changed: bool,
+/// What is folded and not written yet.
+pub(crate) struct Batch<'a> {
+    draft: Draft<'a>,
+    /// Where it is.
+    checkpoint: Checkpoint,
+    world_changed: bool,
+}
+
+impl<'a> Batch<'a> {
+    /// Begins behind a follower's checkpoint, on its rows.
+    ///
+    /// # Errors
+    /// Rows cannot be read.
+    pub fn begin(follower: &Follower, rows: &'a Rows) -> Result<Batch<'a>, Fault> {
+        Ok(Batch { draft: Draft::new(rows.reading()?), checkpoint: follower.checkpoint, world_changed: false })
+    }
 }
 
 impl Follower {
@@ -113,29 +123,39 @@ impl Follower {
         Ok(Some(self.is_checked))
     }
 
-    /// Folds records that follow its checkpoint, and commits them with it.
-    pub fn step(&mut self, records: &[Recorded], sync: bool) -> Result<Step, Fault> {
-        let mut step = Step { folded: 0, world_changed: false };
-        let Some(last) = records.last() else { return Ok(step) };
-        let rows = self.rows.clone();
-        let mut draft = Draft::new(rows.reading()?);
+    /// Folds records that follow what the batch has.
+    ///
+    /// # Errors
+    /// They do not follow, or rows cannot be read: the batch is lost, and the follower with it.
+    pub fn fold(&mut self, records: &[Recorded], batch: &mut Batch<'_>) -> Result<(), Fault> {
         for record in records {
-            if record.envelope.n != self.checkpoint.next + step.folded as u64 {
-                return Err(Fault(format!("event {} where {} is next", record.envelope.n, self.checkpoint.next + step.folded as u64)));
+            let next = batch.checkpoint.next;
+            if record.envelope.n != next {
+                return Err(Fault(format!("event {} where {next} is next", record.envelope.n)));
             }
-            self.projection.fold(record, &self.world, &mut draft)?;
-            step.world_changed |= self.world.fold(record, &mut draft)?;
-            step.folded += 1;
+            self.projection.fold(record, &self.world, &mut batch.draft)?;
+            batch.world_changed |= self.world.fold(record, &mut batch.draft)?;
+            batch.checkpoint.next += 1;
         }
-        self.projection.flush(&mut draft)?;
-        let checkpoint = Checkpoint { next: last.envelope.n + 1, last: leaf_digest(last), ..self.checkpoint };
-        let changes = draft.changes();
-        self.rows.write(sync, |rows| {
+        if let Some(last) = records.last() {
+            batch.checkpoint.last = leaf_digest(last);
+        }
+        Ok(())
+    }
+
+    /// Writes what a batch changed, with its checkpoint. Answers whether names or limits changed.
+    ///
+    /// # Errors
+    /// Rows cannot be written.
+    pub fn commit(&mut self, mut batch: Batch<'_>) -> Result<bool, Fault> {
+        self.projection.flush(&mut batch.draft)?;
+        let (checkpoint, changes) = (batch.checkpoint, batch.draft.changes());
+        self.rows.write(false, |rows| {
             changes.write(rows)?;
             rows.set_meta(&codec::encode(&checkpoint))
         })?;
-        (self.checkpoint, self.unsynced) = (checkpoint, !sync);
-        Ok(step)
+        (self.checkpoint, self.unsynced) = (checkpoint, true);
+        Ok(batch.world_changed)
     }
 
     /// Makes durable what was written.

@@ -2,24 +2,29 @@
 
 use crate::{
     ALL, Fault, Projection, Status, View,
-    follower::{FOLDER, Follower, Place},
+    follower::{Batch, FOLDER, Follower, Place},
 };
-use events::envelope::Recorded;
 use journal::{Reader, disk::Disk};
 use std::{
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
         mpsc::{Receiver, Sender, channel},
     },
-    thread::JoinHandle,
+    thread::{JoinHandle, Thread},
     time::{Duration, Instant},
 };
+use store::Rows;
 
-/// Events that one transaction takes in: rows that they share are written once (ENGINE §9).
-const BATCH_EVENTS: usize = 10_000;
-/// The history is looked at so often while nothing happens.
+/// Events that one transaction takes in at most: rows that they share are written once (ENGINE §9).
+const BATCH_EVENTS: u64 = 50_000;
+/// Events that are read at once.
+const READ_EVENTS: usize = 10_000;
+/// Somebody is waited for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// What nobody asks for is taken in so often: the longer, the fewer rows are written.
+const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// What was written is made durable so often: after a crash so much is folded again.
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// After a start, the log may take so long to bring the history up to where a projection was.
@@ -32,6 +37,8 @@ const CACHE_BYTES: usize = 8 << 20;
 pub struct Projections {
     views: Arc<[Arc<View>]>,
     reader: Arc<dyn Reader>,
+    asked: Arc<AtomicBool>,
+    thread: Thread,
 }
 
 impl Projections {
@@ -41,6 +48,17 @@ impl Projections {
 
     pub fn view(&self, name: &str) -> Option<&Arc<View>> {
         self.views.iter().find(|view| view.name() == name)
+    }
+
+    /// Events in the history.
+    pub fn end(&self) -> u64 {
+        self.reader.end()
+    }
+
+    /// Somebody waits for what is in the history and not in the views.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 
     /// Events in the history that a view does not show yet.
@@ -64,11 +82,25 @@ impl Runner {
         let place = Place { disk: root.folder(FOLDER)?, cache_bytes: CACHE_BYTES };
         drop_unfinished(&*place.disk)?;
         let led = ALL.iter().map(|make| Led::open(*make, &place)).collect::<Result<Vec<Led>, Fault>>()?;
-        let projections = Projections { views: led.iter().map(|led| led.view.clone()).collect(), reader: reader.clone() };
-        let stop = Arc::new(AtomicBool::new(false));
+        let views: Arc<[Arc<View>]> = led.iter().map(|led| led.view.clone()).collect();
+        let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (send_built, built) = channel();
-        let work = Work { led, reader, place, stop: stop.clone(), send_built, built, started: Instant::now(), synced: Instant::now() };
+        let now = Instant::now();
+        let (of_work, stop_work, asked_work) = (reader.clone(), stop.clone(), asked.clone());
+        let work = Work {
+            led,
+            reader: of_work,
+            place,
+            stop: stop_work,
+            asked: asked_work,
+            send_built,
+            built,
+            started: now,
+            synced: now,
+            committed: now,
+        };
         let thread = std::thread::Builder::new().name("projections".into()).spawn(move || work.run())?;
+        let projections = Projections { views, reader, asked, thread: thread.thread().clone() };
         Ok((projections, Runner { stop, thread }))
     }
 
@@ -113,22 +145,28 @@ impl Led {
         Ok(Led { make, view: Arc::new(view), follower: Some(follower), rebuilding: false })
     }
 
-    /// Takes records in; answers how many.
-    fn step(&mut self, records: &[Recorded], sync: bool) -> usize {
-        let Some(follower) = &mut self.follower else { return 0 };
-        match follower.step(records, sync) {
-            Ok(step) => {
-                if step.world_changed {
-                    self.view.set_world(Arc::new(follower.world.clone()));
-                }
-                self.view.moved(follower.checkpoint.next);
-                step.folded
-            }
+    fn next(&self) -> Option<u64> {
+        self.follower.as_ref().map(|follower| follower.checkpoint.next)
+    }
+
+    /// Does something with its follower, which fails by what fails there.
+    fn attempt<R>(&mut self, act: impl FnOnce(&mut Follower) -> Result<R, Fault>) -> Option<R> {
+        match act(self.follower.as_mut()?) {
+            Ok(done) => Some(done),
             Err(fault) => {
                 self.fail(&fault);
-                0
+                None
             }
         }
+    }
+
+    fn commit(&mut self, batch: Batch<'_>) {
+        let Some(world_changed) = self.attempt(|follower| follower.commit(batch)) else { return };
+        let Some(follower) = &self.follower else { return };
+        if world_changed {
+            self.view.set_world(Arc::new(follower.world.clone()));
+        }
+        self.view.moved(follower.checkpoint.next);
     }
 
     fn fail(&mut self, fault: &Fault) {
@@ -146,10 +184,12 @@ struct Work {
     reader: Arc<dyn Reader>,
     place: Place,
     stop: Arc<AtomicBool>,
+    asked: Arc<AtomicBool>,
     send_built: Sender<Built>,
     built: Receiver<Built>,
     started: Instant,
     synced: Instant,
+    committed: Instant,
 }
 
 impl Work {
@@ -157,37 +197,43 @@ impl Work {
         while !self.stop.load(Ordering::Acquire) {
             self.take_built();
             self.begin_rebuilds();
-            let folded = self.step();
+            if self.is_due() {
+                self.committed = Instant::now();
+                self.step();
+            }
             self.sync_if_due();
-            if folded == 0 {
+            if !self.is_behind() {
                 std::thread::park_timeout(LOOK_EVERY);
             }
         }
+        self.step();
         self.sync();
     }
 
-    /// One batch for each; those at the same position share what was read.
-    fn step(&mut self) -> usize {
-        let mut read: Option<(u64, Vec<Recorded>)> = None;
-        let mut folded = 0;
+    /// A whole batch waits for some projection.
+    fn is_behind(&self) -> bool {
+        let end = self.reader.end();
+        self.led.iter().filter_map(Led::next).any(|next| end.saturating_sub(next) >= BATCH_EVENTS)
+    }
+
+    fn is_due(&self) -> bool {
+        self.asked.swap(false, Ordering::AcqRel) || self.committed.elapsed() >= COMMIT_EVERY || self.is_behind()
+    }
+
+    /// A batch for each projection. Those at the same position share what is read.
+    fn step(&mut self) {
+        let (reader, place, started) = (&*self.reader, &self.place, self.started);
+        let mut ready: BTreeMap<u64, Vec<&mut Led>> = BTreeMap::new();
         for led in &mut self.led {
-            if !is_of_this_history(led, &*self.reader, &self.place, self.started) {
-                continue;
+            if is_of_this_history(led, reader, place, started)
+                && let Some(next) = led.next()
+            {
+                ready.entry(next).or_default().push(led);
             }
-            let Some(next) = led.follower.as_ref().map(|follower| follower.checkpoint.next) else { continue };
-            if read.as_ref().is_none_or(|(from, _)| *from != next) {
-                match self.reader.read(next, BATCH_EVENTS) {
-                    Ok(records) => read = Some((next, records)),
-                    Err(fault) => {
-                        led.fail(&fault.into());
-                        continue;
-                    }
-                }
-            }
-            let records = read.as_ref().map_or(&[][..], |(_, records)| records);
-            folded += led.step(records, false);
         }
-        folded
+        for (next, group) in ready {
+            take_batch(group, next, reader);
+        }
     }
 
     fn sync_if_due(&mut self) {
@@ -244,6 +290,33 @@ impl Work {
     }
 }
 
+/// One batch from a position on, for projections that are all there.
+fn take_batch(group: Vec<&mut Led>, from: u64, reader: &dyn Reader) {
+    let rows: Vec<Arc<Rows>> = group.iter().filter_map(|led| led.follower.as_ref()).map(|follower| follower.rows.clone()).collect();
+    let mut open: Vec<(&mut Led, Batch<'_>)> = Vec::new();
+    for (led, rows) in group.into_iter().zip(&rows) {
+        if let Some(batch) = led.attempt(|follower| Batch::begin(follower, rows)) {
+            open.push((led, batch));
+        }
+    }
+    let mut next = from;
+    while next < from + BATCH_EVENTS {
+        let records = match reader.read(next, READ_EVENTS) {
+            Ok(records) if records.is_empty() => break,
+            Ok(records) => records,
+            Err(fault) => {
+                let fault = Fault::from(fault);
+                return open.into_iter().for_each(|(led, _)| led.fail(&fault));
+            }
+        };
+        next += records.len() as u64;
+        open.retain_mut(|(led, batch)| led.attempt(|follower| follower.fold(&records, batch)).is_some());
+    }
+    if next > from {
+        open.into_iter().for_each(|(led, batch)| led.commit(batch));
+    }
+}
+
 /// Rows that were made of another history are dropped; false: that is not known yet.
 fn is_of_this_history(led: &mut Led, reader: &dyn Reader, place: &Place, started: Instant) -> bool {
     let Some(follower) = &mut led.follower else { return false };
@@ -275,14 +348,24 @@ fn build(projection: Box<dyn Projection>, place: &Place, reader: &dyn Reader, st
     let file = rebuilt_name(projection.name());
     let mut follower = Follower::begin(projection, &file, place)?;
     loop {
-        if stop.load(Ordering::Acquire) {
-            return Err(Fault("the node is stopping".into()));
+        let (from, rows) = (follower.checkpoint.next, follower.rows.clone());
+        let mut batch = Batch::begin(&follower, &rows)?;
+        let mut next = from;
+        while next < from + BATCH_EVENTS {
+            if stop.load(Ordering::Acquire) {
+                return Err(Fault("the node is stopping".into()));
+            }
+            let records = reader.read(next, READ_EVENTS)?;
+            if records.is_empty() {
+                break;
+            }
+            next += records.len() as u64;
+            follower.fold(&records, &mut batch)?;
         }
-        let records = reader.read(follower.checkpoint.next, BATCH_EVENTS)?;
-        if records.is_empty() {
+        if next == from {
             return Ok(follower);
         }
-        follower.step(&records, false)?;
+        follower.commit(batch)?;
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     Fault, Projection, View, World,
-    follower::{Follower, Place},
+    follower::{Batch, Follower, Place},
     view::Snapshot,
 };
 use events::{
@@ -170,7 +170,12 @@ pub(crate) fn followed(projection: Box<dyn Projection>, records: &[Recorded], si
             break;
         }
         let (now, later) = rest.split_at((*size).clamp(1, rest.len()));
-        follower.step(now, false).unwrap();
+        let rows = follower.rows.clone();
+        let mut batch = Batch::begin(&follower, &rows).unwrap();
+        let (first, second) = now.split_at(now.len() / 2);
+        follower.fold(first, &mut batch).unwrap();
+        follower.fold(second, &mut batch).unwrap();
+        follower.commit(batch).unwrap();
         rest = later;
     }
     follower

@@ -15,7 +15,7 @@ mod usage;
 pub(crate) use problem::Problem;
 
 use crate::App;
-use ::projections::{Fault, Snapshot};
+use ::projections::{Fault, Snapshot, View};
 use axum::{Router, extract::State, http::HeaderMap, response::Response, routing};
 use events::limits;
 use std::{collections::BTreeMap, time::Duration};
@@ -52,15 +52,7 @@ async fn read<R: Send + 'static>(
         .ok()
         .and_then(Result::ok)
         .ok_or_else(|| Problem::unavailable("too many questions are being answered; try again"))?;
-    if let Some(position) = at_least {
-        let reached = async {
-            while view.next() < position {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        let late = |_| Problem::unavailable(format!("{name} has not come to this position within {} s", limits::QUERY_WAIT.as_secs()));
-        tokio::time::timeout(limits::QUERY_WAIT, reached).await.map_err(late)?;
-    }
+    wait_for(app, &view, at_least).await?;
     let reading = move || {
         let mut answer = None;
         view.read(|snapshot| {
@@ -71,6 +63,23 @@ async fn read<R: Send + 'static>(
         answer.unwrap_or_else(|| Err(Problem::unavailable("nothing was read")))
     };
     tokio::task::spawn_blocking(reading).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
+}
+
+/// Waits until a view shows a position. Without one it is given a moment to show what is in the history now.
+async fn wait_for(app: &App, view: &View, at_least: Option<u64>) -> Result<(), Problem> {
+    let (position, wait) = at_least.map_or((app.projections.end(), limits::QUERY_FRESH_WAIT), |position| (position, limits::QUERY_WAIT));
+    let reached = async {
+        while view.next() < position {
+            app.projections.ask();
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    match tokio::time::timeout(wait, reached).await {
+        Err(_) if at_least.is_some() => {
+            Err(Problem::unavailable(format!("{} has not come to this position within {} s", view.name(), wait.as_secs())))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn unreadable(fault: Fault) -> Problem {
