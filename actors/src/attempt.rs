@@ -59,7 +59,8 @@ pub fn request(out: &Outgoing<'_>) -> WireRequest {
             vec![translated.body(limit.map(|(_, tokens)| (limit_name(out, endpoint), tokens)), usage_option)]
         }
     };
-    WireRequest { upstream: address(provider), path: path(provider, endpoint), headers: headers(out), body, deadlines: deadlines(provider) }
+    let (path, headers) = (path(provider, endpoint), headers(out));
+    WireRequest { upstream: address(provider), method: http::Method::POST, path, headers, body, deadlines: deadlines(provider) }
 }
 
 /// The endpoint that a candidate is asked at.

@@ -15,6 +15,7 @@ use std::{
 pub struct WireRequest {
     /// Where it goes.
     pub upstream: Arc<UpstreamAddress>,
+    pub method: http::Method,
     /// What stands behind the base URL, for example `/chat/completions`.
     pub path: String,
     /// Allow-listed headers, with those that authenticate.

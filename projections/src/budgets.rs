@@ -14,9 +14,13 @@ use events::{
     codec,
     envelope::Recorded,
 };
+use journal::Reader;
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, ops::ControlFlow};
 use store::rows::Order;
+
+/// Events that are read at once.
+const READ_EVENTS: usize = 10_000;
 
 /// One budget in one window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,7 +92,7 @@ impl Projection for Budgets {
         }
     }
 
-    fn flush(&mut self, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    fn flush(&mut self, _world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         for ((budget, start), added) in std::mem::take(&mut self.added) {
             let key = windows_of(budget).u64(start.0);
             let mut window: Window = draft.get(&key)?.unwrap_or_default();
@@ -223,6 +227,40 @@ impl Budgets {
 pub fn window(snapshot: &Snapshot<'_>, budget: BudgetId, start: Timestamp) -> Result<Option<Window>, Fault> {
     let row = snapshot.rows.get(&windows_of(budget).u64(start.0).bytes())?;
     Ok(row.map(|row| codec::decode(&row)).transpose()?)
+}
+
+/// Windows as of a position, which may be ahead of the rows: what is between them is folded on top. None: the rows are ahead of it.
+///
+/// # Errors
+/// Rows or events that cannot be read.
+pub fn windows_at(
+    snapshot: &Snapshot<'_>,
+    history: &dyn Reader,
+    position: u64,
+    wanted: &[(BudgetId, Timestamp)],
+) -> Result<Option<BTreeMap<(BudgetId, Timestamp), Window>>, Fault> {
+    let mut next = snapshot.next();
+    if next > position {
+        return Ok(None);
+    }
+    let (mut fold, mut world, mut draft) = (Budgets::default(), snapshot.world.clone(), Draft::new(snapshot.rows.again()?));
+    while next < position {
+        let records = history.read(next, usize::try_from(position - next).unwrap_or(usize::MAX).min(READ_EVENTS))?;
+        if records.is_empty() {
+            return Err(Fault(format!("event {next} is not in the history")));
+        }
+        for record in &records {
+            fold.fold(record, &world, &mut draft)?;
+            world.fold(record, &mut draft)?;
+        }
+        next += records.len() as u64;
+    }
+    fold.flush(&world, &mut draft)?;
+    let mut windows = BTreeMap::new();
+    for (budget, start) in wanted {
+        windows.insert((*budget, *start), draft.get(&windows_of(*budget).u64(start.0))?.unwrap_or_default());
+    }
+    Ok(Some(windows))
 }
 
 /// Windows of a budget that begin before a time, the last first, at most so many.

@@ -10,12 +10,15 @@ pub use row::{Call, End, Status};
 
 use crate::{Draft, Fault, Projection, World, key::Key};
 use events::{
-    CallId, Event, Timestamp,
-    call::{self, Admitted, Finished},
+    CallId, Event, KeyId, TenantId, Timestamp,
+    call::{self, Finished},
     envelope::Recorded,
     limits,
 };
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 /// More than one goes with each that comes, so that forgetting keeps up and never takes long.
 const FORGOTTEN_A_CALL: usize = 2;
@@ -26,18 +29,33 @@ pub(crate) struct Calls {
     look_again: Timestamp,
     /// There is none before this one.
     first: CallId,
+    /// What a batch adds to the indexes.
+    added: BTreeMap<(Index, u64), BTreeSet<u128>>,
 }
 
 pub(crate) fn call_key(id: CallId) -> Key {
     Key::of(b'c').u128(id.0)
 }
 
-pub(crate) fn tenant_key(tenant: events::TenantId) -> Key {
-    Key::of(b't').u64(tenant.0)
+/// Ids of calls by whose they are and the second that they bear: one row for all of a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Index {
+    Tenant(TenantId),
+    Key(KeyId),
 }
 
-pub(crate) fn key_key(key: events::KeyId) -> Key {
-    Key::of(b'k').u64(key.0)
+/// The second that an id bears.
+pub(crate) fn second_of(id: CallId) -> u64 {
+    (id.0 >> 80) as u64 / 1_000
+}
+
+impl Index {
+    pub fn key(self, second: u64) -> Key {
+        match self {
+            Index::Tenant(id) => Key::of(b't').u64(id.0).u64(second),
+            Index::Key(id) => Key::of(b'k').u64(id.0).u64(second),
+        }
+    }
 }
 
 impl Projection for Calls {
@@ -46,14 +64,19 @@ impl Projection for Calls {
     }
 
     fn form(&self) -> u32 {
-        1
+        2
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         let Event::Call(id, event) = &*record.event else { return Ok(()) };
         if let call::Event::Admitted(admitted) = event {
             self.forget(*id, record.envelope.at, draft)?;
-            return open(*id, admitted, record, world, draft);
+            let call = Call::new(admitted, record, world);
+            for index in indexes(&call) {
+                self.added.entry((index, second_of(*id))).or_default().insert(id.0);
+            }
+            draft.put_new(call_key(*id), &call);
+            return Ok(());
         }
         let Some(mut call) = draft.get::<Call>(&call_key(*id))? else { return Ok(()) };
         call.events.push(record.envelope.n);
@@ -76,14 +99,19 @@ impl Projection for Calls {
         draft.put(call_key(*id), &call);
         Ok(())
     }
+
+    fn flush(&mut self, _world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        for ((index, second), mut ids) in std::mem::take(&mut self.added) {
+            let key = index.key(second);
+            ids.extend(draft.get::<Vec<u128>>(&key)?.unwrap_or_default());
+            draft.put(key, &ids);
+        }
+        Ok(())
+    }
 }
 
-fn open(id: CallId, admitted: &Admitted, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-    let call = Call::new(admitted, record, world);
-    draft.put_new(tenant_key(call.tenant).u128(id.0), &());
-    draft.put_new(key_key(call.key).u128(id.0), &());
-    draft.put_new(call_key(id), &call);
-    Ok(())
+fn indexes(call: &Call) -> [Index; 2] {
+    [Index::Tenant(call.tenant), Index::Key(call.key)]
 }
 
 fn finish(call: &mut Call, finished: &Finished, at: Timestamp) {
@@ -110,9 +138,30 @@ impl Calls {
                 self.look_again = call.at.plus(limits::CALLS_KEPT).plus(Duration::from_micros(1));
                 return Ok(());
             }
-            for key in [call_key(id), tenant_key(call.tenant).u128(id.0), key_key(call.key).u128(id.0)] {
-                draft.remove(&key);
+            draft.remove(&call_key(id));
+            for index in indexes(&call) {
+                self.take_out(index, id, draft)?;
             }
+        }
+        Ok(())
+    }
+
+    fn take_out(&mut self, index: Index, id: CallId, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let (second, mut left) = (second_of(id), false);
+        if let Some(ids) = self.added.get_mut(&(index, second)) {
+            ids.remove(&id.0);
+            left = !ids.is_empty();
+        }
+        if !left {
+            self.added.remove(&(index, second));
+        }
+        let key = index.key(second);
+        let Some(mut ids) = draft.get::<Vec<u128>>(&key)? else { return Ok(()) };
+        ids.retain(|other| *other != id.0);
+        if ids.is_empty() {
+            draft.remove(&key)
+        } else {
+            draft.put(key, &ids)
         }
         Ok(())
     }

@@ -9,6 +9,12 @@ use std::{
 };
 use store::{Reading, Writing, rows::Order};
 
+/// Some rows in order.
+pub(crate) struct Page {
+    pub rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    pub next: Option<Vec<u8>>,
+}
+
 struct Slot {
     value: Option<Vec<u8>>,
     /// It is surely not among the committed rows.
@@ -90,6 +96,26 @@ impl<'a> Draft<'a> {
                 (Some((key, _)), _) => from = [key.as_slice(), &[0]].concat(),
             }
         }
+    }
+
+    /// Rows from a key on and before another, as they are now: about so many, and where the next begin, if there are more.
+    pub fn page(&self, from: &[u8], before: &[u8], limit: usize) -> Result<Page, Fault> {
+        let mut rows = BTreeMap::new();
+        self.committed.visit(from, before, Order::Ascending, &mut |key, value| {
+            rows.insert(key.to_vec(), value.to_vec());
+            if rows.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        let next = rows.last_key_value().filter(|_| rows.len() == limit).map(|(last, _)| [last.as_slice(), &[0]].concat());
+        let end = next.as_deref().unwrap_or(before);
+        let slots =
+            if from < end { self.slots.range::<[u8], _>((Bound::Included(from), Bound::Excluded(end))) } else { Default::default() };
+        for (key, slot) in slots {
+            match &slot.value {
+                Some(value) => drop(rows.insert(key.clone(), value.clone())),
+                None => drop(rows.remove(key)),
+            }
+        }
+        Ok(Page { rows, next })
     }
 
     /// What is to be written.

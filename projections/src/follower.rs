@@ -148,7 +148,7 @@ impl Follower {
     /// # Errors
     /// Rows cannot be written.
     pub fn commit(&mut self, mut batch: Batch<'_>) -> Result<bool, Fault> {
-        self.projection.flush(&mut batch.draft)?;
+        self.projection.flush(&self.world, &mut batch.draft)?;
         let (checkpoint, changes) = (batch.checkpoint, batch.draft.changes());
         self.rows.write(false, |rows| {
             changes.write(rows)?;

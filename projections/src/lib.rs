@@ -58,8 +58,8 @@ trait Projection: Send {
     fn form(&self) -> u32;
     /// Folds one record. `world` is as of right before it.
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault>;
-    /// Puts into the draft what was gathered in memory: the batch ends here.
-    fn flush(&mut self, _draft: &mut Draft<'_>) -> Result<(), Fault> {
+    /// Puts into the draft what was gathered in memory: the batch ends here. `world` is as of its end.
+    fn flush(&mut self, _world: &World, _draft: &mut Draft<'_>) -> Result<(), Fault> {
         Ok(())
     }
 }

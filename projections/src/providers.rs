@@ -119,7 +119,7 @@ impl Projection for Providers {
         Ok(())
     }
 
-    fn flush(&mut self, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    fn flush(&mut self, _world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         for ((provider, hour, model), added) in std::mem::take(&mut self.added) {
             let key = hours_of(provider).u64(hour.0).text(&model);
             let mut health: Health = draft.get(&key)?.unwrap_or_default();

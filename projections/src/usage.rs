@@ -1,7 +1,11 @@
 //! What was used: sums by tenant, scope, key, model, provider and tag, in hours, days and months (UTC). A call counts in the hour of its
 //! admission, as its budgets count it, with its record; an orphan at its ceiling, until a late record takes its place.
+//!
+//! Only hours are written as calls come. Once a day is over its hours are summed up, into the day and its month; what comes later for such
+//! a day is written to all three. So a call costs one row of each table, and few of them where many calls share it.
 
 mod query;
+mod roll;
 mod row;
 #[cfg(test)]
 mod tests;
@@ -51,6 +55,9 @@ impl Open {
 #[derive(Default)]
 pub(crate) struct Usage {
     added: BTreeMap<(Cut, TenantId, Timestamp, Dims), Sums>,
+    /// The times of the first and the last record of the batch.
+    first_at: Option<Timestamp>,
+    last_at: Timestamp,
 }
 
 impl Projection for Usage {
@@ -59,10 +66,12 @@ impl Projection for Usage {
     }
 
     fn form(&self) -> u32 {
-        1
+        2
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        self.first_at.get_or_insert(record.envelope.at);
+        self.last_at = record.envelope.at;
         let Event::Call(id, event) = &*record.event else { return Ok(()) };
         match event {
             call::Event::Admitted(admitted) => {
@@ -77,16 +86,16 @@ impl Projection for Usage {
         }
     }
 
-    fn flush(&mut self, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    fn flush(&mut self, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        let Some(first_at) = self.first_at.take() else { return Ok(()) };
+        let rolled = roll::rolled(draft)?.unwrap_or(Grain::Day.start(first_at));
         for ((cut, tenant, hour, dims), sums) in std::mem::take(&mut self.added) {
-            for grain in Grain::ALL {
-                let key = row::key(cut, grain, tenant, grain.start(hour), &dims);
-                let mut row: Sums = draft.get(&key)?.unwrap_or_default();
-                row.add(&sums);
-                draft.put(key, &row);
+            let grains = if hour < rolled { &Grain::ALL[..] } else { &[Grain::Hour] };
+            for grain in grains {
+                roll::add(row::key(cut, *grain, tenant, grain.start(hour), &dims), &sums, draft)?;
             }
         }
-        Ok(())
+        roll::roll(rolled, Grain::Day.start(self.last_at), world, draft)
     }
 }
 

@@ -11,7 +11,10 @@ use std::{
     io,
     ops::ControlFlow,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 /// Value: crc32c, value.
@@ -228,8 +231,7 @@ impl Rows {
     pub fn reading(&self) -> Result<Reading<'_>, StoreFault> {
         self.guarded(|| {
             let transaction = self.db().begin_read().map_err(engine)?;
-            let (rows, meta) = (table(&transaction, ROWS)?, table(&transaction, META)?);
-            Ok(Reading { store: self, rows, meta })
+            Reading::of(self, transaction)
         })
     }
 
@@ -288,11 +290,25 @@ type Table = redb::ReadOnlyTable<&'static [u8], &'static [u8]>;
 /// Rows as of one moment, whatever is written meanwhile.
 pub struct Reading<'a> {
     store: &'a Rows,
+    transaction: Arc<redb::ReadTransaction>,
     rows: Table,
     meta: Table,
 }
 
-impl Reading<'_> {
+impl<'a> Reading<'a> {
+    fn of(store: &'a Rows, transaction: redb::ReadTransaction) -> Result<Reading<'a>, Wrong> {
+        let (rows, meta) = (table(&transaction, ROWS)?, table(&transaction, META)?);
+        Ok(Reading { store, transaction: Arc::new(transaction), rows, meta })
+    }
+
+    /// The same rows as of the same moment, once more.
+    pub fn again(&self) -> Result<Reading<'a>, StoreFault> {
+        self.store.guarded(|| {
+            let (rows, meta) = (table(&self.transaction, ROWS)?, table(&self.transaction, META)?);
+            Ok(Reading { store: self.store, transaction: self.transaction.clone(), rows, meta })
+        })
+    }
+
     /// What the rows are as of; None: nothing was ever written.
     pub fn meta(&self) -> Result<Option<Vec<u8>>, StoreFault> {
         self.store.guarded(|| {

@@ -81,9 +81,9 @@ impl Egress {
     }
 
     async fn exchange(self, request: WireRequest) -> Result<WireAnswer, WireFault> {
-        let WireRequest { upstream, path, headers, body, deadlines } = request;
+        let WireRequest { upstream, method, path, headers, body, deadlines } = request;
         let (origin, target) = self.pool.target(&upstream, &self.setup.outbound)?;
-        let mut message = compose(&target, &path, headers, body)?;
+        let mut message = compose(&target, method, &path, headers, body)?;
         for _ in 0..STALE_MAX {
             let Some(connection) = self.pool.checkout(origin).await else { break };
             match attempt(connection, message, deadlines.first_byte).await {
@@ -155,7 +155,13 @@ const OF_THE_CONNECTION: [HeaderName; 5] = [
 ];
 
 /// The message as it is written: the request's headers, and those that only the wire can know.
-fn compose(target: &Target, path: &str, mut headers: HeaderMap, body: Vec<bytes::Bytes>) -> Result<Request<Slices>, WireFault> {
+fn compose(
+    target: &Target,
+    method: Method,
+    path: &str,
+    mut headers: HeaderMap,
+    body: Vec<bytes::Bytes>,
+) -> Result<Request<Slices>, WireFault> {
     let body = Slices::new(body);
     for name in OF_THE_CONNECTION {
         headers.remove(name);
@@ -168,7 +174,7 @@ fn compose(target: &Target, path: &str, mut headers: HeaderMap, body: Vec<bytes:
         headers.insert(PROXY_AUTHORIZATION, authorization.clone());
     }
     let mut message = Request::new(body);
-    *message.method_mut() = Method::POST;
+    *message.method_mut() = method;
     *message.uri_mut() = target.uri(path)?;
     *message.headers_mut() = headers;
     Ok(message)
@@ -255,7 +261,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        let message = compose(&target, "/chat", headers, vec!["ab".into(), "cde".into()]).unwrap();
+        let message = compose(&target, Method::POST, "/chat", headers, vec!["ab".into(), "cde".into()]).unwrap();
         assert_eq!(message.method(), Method::POST);
         assert_eq!(message.uri(), "/v1/chat");
         let mut named: Vec<(&str, &str)> = message.headers().iter().map(|(name, value)| (name.as_str(), value.to_str().unwrap())).collect();

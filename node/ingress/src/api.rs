@@ -5,6 +5,7 @@ mod audit;
 mod budgets;
 mod calls;
 mod chosen;
+mod ledger;
 mod naming;
 mod page;
 mod problem;
@@ -12,6 +13,7 @@ mod projections;
 mod providers;
 mod usage;
 
+pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
 
 use crate::App;
@@ -29,6 +31,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/calls/{id}", routing::get(calls::get))
         .route("/api/v1/budgets", routing::get(budgets::list))
         .route("/api/v1/budgets/{id}/windows", routing::get(budgets::list_windows))
+        .route("/api/v1/ledger/proof", routing::get(ledger::proof))
         .route("/api/v1/audit", routing::get(audit::list))
         .route("/api/v1/providers/health", routing::get(providers::health))
         .route("/api/v1/projections", routing::get(projections::list))

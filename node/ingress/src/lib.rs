@@ -11,6 +11,7 @@ mod models;
 mod serve;
 
 pub use admin::Admin;
+pub use api::{Proof, prove};
 pub use body::Body;
 pub use serve::serve;
 

@@ -1,6 +1,9 @@
 //! `tollgate apply`: a configuration file goes to a running node.
 
-use super::Failure;
+use super::{
+    Failure,
+    client::{Client, Connection},
+};
 use clap::Args;
 use std::{io::Read, path::PathBuf, process::ExitCode};
 
@@ -18,12 +21,8 @@ pub struct Flags {
     /// Read the secret of this key from standard input; it takes the place of `secret:` in the file.
     #[arg(long, value_name = "KEY")]
     secret_stdin: Option<String>,
-    /// The node's administration address.
-    #[arg(long, env = "TOLLGATE_URL", default_value = "http://127.0.0.1:4000")]
-    url: String,
-    /// The administrator's token.
-    #[arg(long, env = "TOLLGATE_TOKEN", hide_env_values = true)]
-    token: String,
+    #[command(flatten)]
+    node: Connection,
 }
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
@@ -36,13 +35,9 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if let Some(key) = &flags.secret_stdin {
         filled = with_secret(&filled, key)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (status, body) = runtime.block_on(post(flags, filled))?;
-    let answer: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-    if status != http::StatusCode::OK {
-        let message = answer["error"]["message"].as_str().unwrap_or("the node did not say why");
-        return Err(format!("{status}: {message}").into());
-    }
+    let on = |name: &'static str, is_on: bool| is_on.then(|| (name, "true".to_owned()));
+    let query: Vec<_> = [on("dry_run", flags.dry_run), on("prune", flags.prune)].into_iter().flatten().collect();
+    let answer = Client::open(&flags.node)?.post("apply", &query, filled.into())?;
     show(&answer, flags.dry_run);
     Ok(ExitCode::SUCCESS)
 }
@@ -68,40 +63,6 @@ fn with_secret(config: &str, key: &str) -> Result<String, Failure> {
     let entry = found.ok_or_else(|| format!("the file has no key `{key}`"))?;
     entry["secret"] = secret.trim_end_matches(['\r', '\n']).replace('$', "$$").into();
     Ok(config.to_string())
-}
-
-async fn post(flags: &Flags, body: String) -> Result<(http::StatusCode, bytes::Bytes), Failure> {
-    let mut query = Vec::new();
-    if flags.dry_run {
-        query.push("dry_run");
-    }
-    if flags.prune {
-        query.push("prune");
-    }
-    let path = if query.is_empty() { "/api/v1/apply".to_owned() } else { format!("/api/v1/apply?{}", query.join("&")) };
-    let setup = egress::Setup::load(egress::Outbound::from_vars(|name| std::env::var(name).ok())?)?;
-    let wire = egress::Egress::new(setup);
-    let mut headers = http::HeaderMap::new();
-    headers.insert(http::header::AUTHORIZATION, http::HeaderValue::try_from(format!("Bearer {}", flags.token))?);
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/yaml"));
-    let wait = std::time::Duration::from_secs(60);
-    let request = actors::ports::WireRequest {
-        upstream: std::sync::Arc::new(actors::ports::UpstreamAddress {
-            id: 0,
-            base_url: flags.url.trim_end_matches('/').to_owned(),
-            tenant_set: false,
-        }),
-        path,
-        headers,
-        body: vec![body.into()],
-        deadlines: actors::ports::Deadlines { connect: wait, first_byte: wait, silence: wait },
-    };
-    let mut answer = actors::ports::Wire::send(&wire, request).await.map_err(|fault| format!("{}: {fault}", flags.url))?;
-    let mut body = bytes::BytesMut::new();
-    while let Some(piece) = std::future::poll_fn(|context| answer.body.poll_next(context)).await {
-        body.extend_from_slice(&piece.map_err(|fault| fault.to_string())?);
-    }
-    Ok((answer.status, body.freeze()))
 }
 
 fn show(answer: &serde_json::Value, dry_run: bool) {

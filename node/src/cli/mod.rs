@@ -1,8 +1,15 @@
 //! The command line.
 
 mod apply;
+mod calls;
+mod client;
+mod import;
 mod provider_sim;
+mod rebuild;
+mod replay;
 mod serve;
+mod table;
+mod usage;
 mod verify;
 mod version;
 
@@ -34,6 +41,16 @@ enum Verb {
     Serve(serve::Flags),
     /// Applies a configuration file to a running node.
     Apply(apply::Flags),
+    /// What was used, by any dimension.
+    Usage(usage::Flags),
+    /// Calls, as they are, or as they end.
+    Calls(calls::Flags),
+    /// Builds a projection anew from the whole history, while the node serves.
+    Rebuild(rebuild::Flags),
+    /// Turns another gateway's configuration into one of ours, and lists what was left.
+    Import(import::Flags),
+    /// Folds the history of a node that does not run, to any position or time, and prints what it comes to.
+    Replay(replay::Flags),
     /// Checks a data directory and names what is damaged.
     Verify(verify::Flags),
     /// Runs a provider of our own, for first steps, load and faults.
@@ -47,6 +64,11 @@ pub fn run(cli: Cli) -> ExitCode {
     let done = match cli.verb {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Apply(flags) => apply::run(&flags),
+        Verb::Usage(flags) => usage::run(&flags),
+        Verb::Calls(flags) => calls::run(&flags),
+        Verb::Rebuild(flags) => rebuild::run(&flags),
+        Verb::Import(flags) => import::run(&flags),
+        Verb::Replay(flags) => replay::run(&flags),
         Verb::Verify(flags) => verify::run(&flags),
         Verb::ProviderSim(flags) => provider_sim::run(&flags),
         Verb::Version => version::run(),

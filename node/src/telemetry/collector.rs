@@ -43,7 +43,7 @@ impl Post {
         let (base_url, path) = split(&parts.uri).ok_or("the collector's URL has no host")?;
         let deadlines = Deadlines { connect: self.timeout, first_byte: self.timeout, silence: self.timeout };
         let upstream = Arc::new(UpstreamAddress { id: 0, base_url, tenant_set: false });
-        let request = WireRequest { upstream, path, headers: parts.headers, body: vec![body], deadlines };
+        let request = WireRequest { upstream, method: parts.method, path, headers: parts.headers, body: vec![body], deadlines };
         let exchange = async {
             let WireAnswer { status, headers, mut body } = self.wire.send(request).await.map_err(|fault| fault.to_string())?;
             let mut all = BytesMut::new();

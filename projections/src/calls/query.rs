@@ -1,10 +1,7 @@
 //! Looking for calls.
 
-use super::{Call, Status, call_key, key_key, tenant_key};
-use crate::{
-    Fault, Snapshot,
-    key::{Key, Parts},
-};
+use super::{Call, Index, Status, call_key, second_of};
+use crate::{Fault, Snapshot, key::Parts};
 use events::{CallId, KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, codec, limits};
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 use store::rows::Order;
@@ -67,7 +64,7 @@ pub struct Found {
     pub next: Option<CallId>,
 }
 
-/// The id in a key of any of the tables: its last part.
+/// The id in the key of a call: its last part.
 pub(crate) fn id_of(key: &[u8]) -> Option<CallId> {
     let (_, id) = key.split_at_checked(key.len().checked_sub(16)?)?;
     Parts(id).u128().map(CallId)
@@ -84,12 +81,12 @@ pub fn find(snapshot: &Snapshot<'_>, id: CallId, tenants: &BTreeSet<TenantId>) -
 }
 
 impl Query {
-    /// The table that names the fewest calls that are not wanted: that of one key, of one tenant, or all.
-    fn table(&self) -> Key {
+    /// The index that names the fewest calls that are not wanted: that of one key, or of one tenant; None: all calls.
+    fn index(&self) -> Option<Index> {
         match (&self.filter.keys, self.tenants.len()) {
-            (Some(keys), _) if keys.len() == 1 => keys.first().map_or(Key::of(b'c'), |key| key_key(*key)),
-            (_, 1) => self.tenants.first().map_or(Key::of(b'c'), |tenant| tenant_key(*tenant)),
-            _ => Key::of(b'c'),
+            (Some(keys), _) if keys.len() == 1 => keys.first().map(|key| Index::Key(*key)),
+            (_, 1) => self.tenants.first().map(|tenant| Index::Tenant(*tenant)),
+            _ => None,
         }
     }
 
@@ -114,26 +111,78 @@ impl Query {
     /// # Errors
     /// Rows that cannot be read.
     pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<Found, Fault> {
-        let (table, (from, before)) = (self.table(), self.bounds());
-        let (from, before) = (table.clone().u128(from).bytes(), table.u128(before).bytes());
-        let (mut found, mut looked_at, mut last, mut more, mut read) = (Vec::new(), 0, None, false, Ok(()));
-        snapshot.rows.visit(&from, &before, self.order, &mut |key, value| {
-            more = found.len() == self.limit || looked_at == limits::CALLS_LOOKED_AT_MAX;
-            let Some(id) = id_of(key).filter(|_| !more) else { return ControlFlow::Break(()) };
-            (looked_at, last) = (looked_at + 1, Some(id));
-            let call =
-                if key.first() == Some(&b'c') { codec::decode(value).map(Some).map_err(Fault::from) } else { self.row(snapshot, id) };
-            match call {
-                Ok(Some(call)) if self.takes(&call) => found.push((id, call)),
-                Ok(_) => {}
-                Err(fault) => read = Err(fault),
+        let mut look = Look { query: self, found: Vec::new(), looked_at: 0, last: None, more: false };
+        let (from, before) = self.bounds();
+        let mut read = Ok(ControlFlow::Continue(()));
+        let mut go_on = |seen: Result<ControlFlow<()>, Fault>| {
+            read = seen;
+            if matches!(read, Ok(ControlFlow::Continue(()))) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        };
+        match self.index() {
+            None => {
+                let (from, before) = (call_key(CallId(from)).bytes(), call_key(CallId(before)).bytes());
+                snapshot.rows.visit(&from, &before, self.order, &mut |key, value| go_on(look.row(key, value)))?;
             }
-            if read.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-        })?;
-        read.map(|()| Found { calls: found, next: last.filter(|_| more) })
+            Some(index) => {
+                let (first, last) = (second_of(CallId(from)), second_of(CallId(before)).saturating_add(1));
+                let ids = |value: &[u8]| -> Result<Vec<u128>, Fault> {
+                    let ids: Vec<u128> = codec::decode(value)?;
+                    let mut ids: Vec<u128> = ids.into_iter().filter(|id| (from..before).contains(id)).collect();
+                    if self.order == Order::Descending {
+                        ids.reverse();
+                    }
+                    Ok(ids)
+                };
+                snapshot.rows.visit(&index.key(first).bytes(), &index.key(last).bytes(), self.order, &mut |_, value| {
+                    go_on(ids(value).and_then(|ids| look.rows(&ids, snapshot)))
+                })?;
+            }
+        }
+        read.map(|_| Found { calls: look.found, next: look.last.filter(|_| look.more) })
+    }
+}
+
+/// Looking at one call after the other.
+struct Look<'a> {
+    query: &'a Query,
+    found: Vec<(CallId, Call)>,
+    looked_at: usize,
+    last: Option<CallId>,
+    /// There was one more than may be looked at, or than is wanted.
+    more: bool,
+}
+
+impl Look<'_> {
+    fn is_full(&mut self) -> bool {
+        self.more = self.found.len() == self.query.limit || self.looked_at == limits::CALLS_LOOKED_AT_MAX;
+        self.more
     }
 
-    fn row(&self, snapshot: &Snapshot<'_>, id: CallId) -> Result<Option<Call>, Fault> {
-        Ok(snapshot.rows.get(&call_key(id).bytes())?.map(|row| codec::decode(&row)).transpose()?)
+    fn see(&mut self, id: CallId, call: Call) {
+        (self.looked_at, self.last) = (self.looked_at + 1, Some(id));
+        if self.query.takes(&call) {
+            self.found.push((id, call));
+        }
+    }
+
+    fn row(&mut self, key: &[u8], value: &[u8]) -> Result<ControlFlow<()>, Fault> {
+        let Some(id) = id_of(key) else { return Err(Fault("a call has no key that can be read".into())) };
+        if self.is_full() {
+            return Ok(ControlFlow::Break(()));
+        }
+        self.see(id, codec::decode(value)?);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    fn rows(&mut self, ids: &[u128], snapshot: &Snapshot<'_>) -> Result<ControlFlow<()>, Fault> {
+        for id in ids {
+            if self.is_full() {
+                return Ok(ControlFlow::Break(()));
+            }
+            let row = snapshot.rows.get(&call_key(CallId(*id)).bytes())?;
+            let row = row.ok_or_else(|| Fault(format!("the index names {}, which is not there", CallId(*id))))?;
+            self.see(CallId(*id), codec::decode(&row)?);
+        }
+        Ok(ControlFlow::Continue(()))
     }
 }

@@ -1,6 +1,9 @@
 //! Questions about usage: over whole hours, by any of the dimensions.
 
-use super::row::{self, Cut, Dims, Grain, Sums};
+use super::{
+    roll::rolled_key,
+    row::{self, Cut, Dims, Grain, Sums},
+};
 use crate::{Fault, Snapshot};
 use events::{KeyId, ProviderId, ScopeId, TenantId, Timestamp, codec, limits};
 use std::{
@@ -73,12 +76,15 @@ impl Range {
         Range { from: Grain::Hour.start(from), until: Grain::Hour.next(Grain::Hour.start(last)) }
     }
 
-    /// The pieces that cover it, each of the longest rows that fit.
-    fn pieces(self, longest: Grain) -> Vec<(Grain, Timestamp, Timestamp)> {
+    /// The pieces that cover it, each of the longest rows that fit and are summed up.
+    fn pieces(self, longest: Grain, rolled: Timestamp) -> Vec<(Grain, Timestamp, Timestamp)> {
         let mut pieces: Vec<(Grain, Timestamp, Timestamp)> = Vec::new();
         let mut at = self.from;
         while at < self.until {
-            let fits = |grain: &&Grain| **grain <= longest && grain.start(at) == at && grain.next(at) <= self.until;
+            let fits = |grain: &&Grain| {
+                let next = grain.next(at);
+                **grain <= longest && grain.start(at) == at && next <= self.until && (**grain == Grain::Hour || next <= rolled)
+            };
             let grain = Grain::ALL.iter().rev().find(fits).copied().unwrap_or(Grain::Hour);
             let next = grain.next(at);
             match pieces.last_mut() {
@@ -149,8 +155,9 @@ impl Query {
     /// Rows that cannot be read, or more than [`limits::USAGE_GROUPS_MAX`] groups.
     pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<Group, Sums>, Fault> {
         let cut = self.cut();
+        let rolled = snapshot.rows.get(&rolled_key().bytes())?.map(|row| codec::decode(&row)).transpose()?.unwrap_or_default();
         let mut groups = BTreeMap::new();
-        for (grain, from, until) in self.range.pieces(self.step.unwrap_or(Grain::Month)) {
+        for (grain, from, until) in self.range.pieces(self.step.unwrap_or(Grain::Month), rolled) {
             for tenant in &self.tenants {
                 self.scan(snapshot, cut, grain, *tenant, (from, until), &mut groups)?;
             }

@@ -134,13 +134,29 @@ fn a_call_counts_in_the_hour_of_its_admission_and_ranges_of_any_length_agree() {
     assert_eq!(count("2027-01-02T00:00:00Z", "2027-01-05T00:00:00Z", Some(Grain::Day)).len(), 3);
 }
 
+/// Seventy days; each call is admitted before midnight and ends behind it.
+fn long() -> House {
+    let mut house = House::new();
+    for day in 0..70u64 {
+        house.now = Timestamp::parse("2026-12-10T22:30:00Z").unwrap().plus(Duration::from_secs(day * 86_400));
+        house.admits(day.into(), 1, "fast", &["a=b"]);
+        house.now = house.now.plus(Duration::from_secs(2 * 3_600));
+        if day % 9 == 4 { house.orphans(day.into(), 1, "fast") } else { house.finishes(day.into(), 1, "fast", 1, 1) }
+    }
+    for day in [4u128, 22] {
+        house.finishes(day, 1, "fast", 2, 2);
+    }
+    house
+}
+
 #[test]
 fn rows_do_not_depend_on_batches() {
-    let house = busy();
-    let digest = |sizes: &[usize]| view(&followed(Box::new(Usage::default()), &house.records, sizes)).digest().unwrap();
-    let one = digest(&[1]);
-    assert_eq!(one.0, house.records.len() as u64);
-    for sizes in [&[2][..], &[1_000], &[5, 1, 3]] {
-        assert_eq!(digest(sizes), one);
+    for house in [busy(), long()] {
+        let digest = |sizes: &[usize]| view(&followed(Box::new(Usage::default()), &house.records, sizes)).digest().unwrap();
+        let one = digest(&[1]);
+        assert_eq!(one.0, house.records.len() as u64);
+        for sizes in [&[2][..], &[1_000], &[5, 1, 3], &[50]] {
+            assert_eq!(digest(sizes), one, "{sizes:?}");
+        }
     }
 }

@@ -112,6 +112,7 @@ pub fn request(base_url: &str, body: &'static str) -> WireRequest {
     let long = Duration::from_secs(20);
     WireRequest {
         upstream: Arc::new(UpstreamAddress { id: 7, base_url: base_url.to_owned(), tenant_set: false }),
+        method: http::Method::POST,
         path: "/chat/completions".to_owned(),
         headers,
         body: vec![Bytes::from_static(body.as_bytes())],

@@ -1,0 +1,248 @@
+//! `tollgate replay`: folds the history of a data directory offline, to any position or time. It changes nothing: what a start would
+//! write is kept in memory.
+
+use super::{
+    Failure,
+    client::{Client, Connection, given},
+};
+use crate::world::WallClock;
+use clap::Args;
+use events::{Owner, Position, State, TenantId, Timestamp, cloudevent, envelope::Recorded, money::amount_text};
+use journal::{Journal, disk::Overlay};
+use raft::{RaftJournal, Settings};
+use serde_json::{Value, json};
+use std::{
+    io::{BufWriter, Write},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+use store::{DataDir, DataDirFault, RealDisk};
+
+#[derive(Args)]
+pub struct Flags {
+    /// The data directory of a node that does not run, or a copy of one.
+    #[arg(long, env = "TOLLGATE_DATA_DIR", default_value = "./tollgate-data")]
+    data: PathBuf,
+    /// Up to this position (the events before it) or before this time.
+    #[arg(long)]
+    until: Option<String>,
+    /// Only this tenant: its name, or its id.
+    #[arg(long)]
+    tenant: Option<String>,
+    /// Prints the events themselves, as CloudEvents, a line each.
+    #[arg(long)]
+    events: bool,
+    /// Prints what it comes to as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Compares with this running node, and names the first event that differs.
+    #[arg(long, value_name = "URL", requires = "token")]
+    diff: Option<String>,
+    /// The administrator's token of that node.
+    #[arg(long, env = "TOLLGATE_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// Events that are read at once.
+const READ_EVENTS: usize = 10_000;
+/// Events that are compared at once.
+const COMPARED_EVENTS: usize = 1_000;
+
+pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let journal = open(flags).await?;
+        let until = flags.until.as_deref().map(Until::parse).transpose()?;
+        match &flags.diff {
+            Some(url) => diff(&journal, url, flags.token.as_deref().unwrap_or_default()).await,
+            None => replay(flags, &journal, until).await,
+        }
+    })
+}
+
+/// Opens everything as a start does, over a disk that keeps what is written to itself.
+async fn open(flags: &Flags) -> Result<RaftJournal, Failure> {
+    if !flags.data.is_dir() {
+        return Err(format!("{}: there is no such folder", flags.data.display()).into());
+    }
+    let disk = RealDisk::new(&flags.data).map_err(DataDirFault::Io);
+    let dir = disk.and_then(|disk| DataDir::open_existing(Arc::new(Overlay::new(Arc::new(disk)))));
+    let dir = dir.map_err(|fault| format!("{}: {fault}", flags.data.display()))?;
+    let fail_stop = Arc::new(|why: String| tracing::error!(why, "the journal has failed"));
+    let settings = Settings { clock: Arc::new(WallClock), fail_stop, disk_low: 0, disk_ok: 0 };
+    Ok(RaftJournal::open(dir, settings).await?)
+}
+
+/// Where a replay ends.
+#[derive(Clone, Copy)]
+enum Until {
+    Position(u64),
+    Time(Timestamp),
+}
+
+impl Until {
+    fn parse(text: &str) -> Result<Until, Failure> {
+        let time = || Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
+        let position = text.parse::<Position>().ok().map(|position| Until::Position(position.n));
+        position
+            .or_else(|| time().map(Until::Time))
+            .ok_or_else(|| format!("`{text}` is no position such as 0:41, no time and no day").into())
+    }
+
+    fn takes(self, record: &Recorded) -> bool {
+        match self {
+            Until::Position(end) => record.envelope.n < end,
+            Until::Time(end) => record.envelope.at < end,
+        }
+    }
+}
+
+async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> Result<ExitCode, Failure> {
+    let (mut state, mut out) = (State::default(), BufWriter::new(std::io::stdout().lock()));
+    let cluster = cluster(journal);
+    'all: loop {
+        let records = journal.read(state.position(), READ_EVENTS).await?;
+        if records.is_empty() {
+            break;
+        }
+        for record in &records {
+            if until.is_some_and(|until| !until.takes(record)) {
+                break 'all;
+            }
+            state.replay(record)?;
+            if flags.events && wanted(flags, &state, record) {
+                writeln!(out, "{}", cloudevent::render(record, &state, &cluster))?;
+            }
+        }
+        state.settle();
+        state.take_due();
+    }
+    state.settle();
+    if !flags.events {
+        let tenant = flags.tenant.as_deref().map(|name| find(&state, name)).transpose()?;
+        let shown = shown(&state, tenant);
+        if flags.json { writeln!(out, "{shown:#}")? } else { print(&mut out, &shown)? }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name under which the cluster shows itself.
+fn cluster(journal: &RaftJournal) -> String {
+    let name = journal::look(journal, |state| state.desk.notes.get(&events::NoteId::Cluster).cloned());
+    name.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
+}
+
+fn wanted(flags: &Flags, state: &State, record: &Recorded) -> bool {
+    let Some(name) = &flags.tenant else { return true };
+    let tenant = record.envelope.tenant.or_else(|| state.tenant_of(&record.event));
+    tenant.is_some_and(|id| id.to_string() == *name || state.books.tenants.get(&id).is_some_and(|tenant| tenant.name == *name))
+}
+
+fn find(state: &State, name: &str) -> Result<TenantId, Failure> {
+    let found = state.books.tenants.iter().find(|(id, tenant)| tenant.name == name || id.to_string() == name);
+    found.map(|(id, _)| *id).ok_or_else(|| format!("there is no tenant `{name}` at this position").into())
+}
+
+/// What the books come to: of everybody, or of one tenant.
+fn shown(state: &State, only: Option<TenantId>) -> Value {
+    let books = &state.books;
+    let is_wanted = |tenant: Option<TenantId>| only.is_none_or(|only| tenant == Some(only));
+    let tenant_name = |id: TenantId| books.tenants.get(&id).map(|tenant| tenant.name.as_str());
+    let budgets = books.windows.iter().filter_map(|((id, start), window)| {
+        let budget = books.budgets.get(id).filter(|budget| is_wanted(state.tenant_of_owner(budget.identity.owner)))?;
+        let (identity, limit) = (&budget.identity, budget.terms.limit);
+        let text = |amount| amount_text(identity.unit, amount);
+        Some(json!({
+            "id": id.to_string(), "owner": identity.owner.to_string(), "name": owner_name(state, identity.owner), "unit": identity.unit.as_str(),
+            "every": identity.every.as_str(), "starts_at": start.to_string(), "limit": text(limit), "settled": text(window.settled),
+            "held": text(window.held), "free": text(limit - window.settled - window.held), "open_calls": window.open_calls,
+        }))
+    });
+    let usage = books.meters.iter().filter_map(|(id, meter)| {
+        let key = books.keys.get(id).filter(|key| is_wanted(Some(key.tenant)))?;
+        Some(json!({
+            "key": key.name, "key_id": id.to_string(), "tenant": tenant_name(key.tenant),
+            "calls": {"open": meter.open, "finished": meter.finished, "orphaned": meter.orphaned, "released": meter.released},
+            "tokens": {"input": meter.usage.input, "output": meter.usage.output, "total": meter.usage.tokens()},
+            "cost": {"USD": meter.cost.to_string()}, "uncertain": {"USD": meter.uncertain.to_string()},
+        }))
+    });
+    let open = books.open.iter().filter(|(_, open)| is_wanted(Some(open.tenant))).map(|(id, _)| id.to_string());
+    json!({
+        "object": "replay", "at": Position::new(state.position()).to_string(), "time": state.desk.time().to_string(),
+        "books": format!("{:032x}", state.digests().books), "tenants": books.tenants.iter().filter(|(id, _)| is_wanted(Some(**id))).count(),
+        "budgets": budgets.collect::<Value>(), "usage": usage.collect::<Value>(), "open_calls": open.collect::<Value>(),
+    })
+}
+
+fn owner_name(state: &State, owner: Owner) -> Option<&str> {
+    let books = &state.books;
+    match owner {
+        Owner::Platform => None,
+        Owner::Tenant(id) => books.tenants.get(&id).map(|tenant| tenant.name.as_str()),
+        Owner::Scope(id) => books.scopes.get(&id).map(|scope| scope.name.as_str()),
+        Owner::Key(id) => books.keys.get(&id).map(|key| key.name.as_str()),
+    }
+}
+
+fn print(out: &mut impl Write, shown: &Value) -> std::io::Result<()> {
+    use super::table::table;
+    let rows = |name: &str| shown[name].as_array().cloned().unwrap_or_default();
+    let text = |name: &str| shown[name].as_str().unwrap_or_default().to_owned();
+    writeln!(out, "{} events, up to {}; books {}", text("at").trim_start_matches("0:"), text("time"), text("books"))?;
+    let budgets = [("BUDGET", "id"), ("OWNER", "name"), ("UNIT", "unit"), ("EVERY", "every"), ("FROM", "starts_at"), ("LIMIT", "limit")];
+    let figures = [("SETTLED", "settled"), ("HELD", "held"), ("FREE", "free"), ("OPEN", "open_calls")];
+    writeln!(out, "\n{}", table(&[budgets.as_slice(), &figures].concat(), &rows("budgets")))?;
+    let usage = [("KEY", "key"), ("TENANT", "tenant"), ("CALLS", "calls.finished"), ("OPEN", "calls.open"), ("ORPHANED", "calls.orphaned")];
+    let used = [("INPUT", "tokens.input"), ("OUTPUT", "tokens.output"), ("COST USD", "cost.USD")];
+    writeln!(out, "{}", table(&[usage.as_slice(), &used].concat(), &rows("usage")))
+}
+
+/// Compares each event with a running node's, up to where the shorter history ends.
+async fn diff(journal: &RaftJournal, url: &str, token: &str) -> Result<ExitCode, Failure> {
+    let (connection, cluster) = (Connection::new(url, token), cluster(journal));
+    let (mut state, mut theirs_ended) = (State::default(), false);
+    loop {
+        let from = state.position();
+        let records = journal.read(from, COMPARED_EVENTS).await?;
+        let theirs = {
+            let connection = connection.clone();
+            let parameters = given([("from", Some(Position::new(from).to_string())), ("limit", Some(COMPARED_EVENTS.to_string()))]);
+            let ask = move || Client::open(&connection)?.get_as("application/jsonl", "events", &parameters);
+            std::thread::spawn(ask).join().map_err(|_| "the node could not be asked")??
+        };
+        let theirs: Vec<Value> =
+            theirs.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice).collect::<Result<_, _>>()?;
+        for (record, theirs) in records.iter().zip(&theirs) {
+            state.replay(record)?;
+            let ours = cloudevent::render(record, &state, &cluster);
+            if ours["data"] != theirs["data"]
+                || ours["type"] != theirs["type"]
+                || ours["time"] != theirs["time"]
+                || ours["subject"] != theirs["subject"]
+            {
+                println!("event {} differs\nhere:  {ours}\nthere: {theirs}", Position::new(record.envelope.n));
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        theirs_ended |= theirs.len() < records.len();
+        state.settle();
+        state.take_due();
+        if records.is_empty() || theirs_ended {
+            let (at, more) = (
+                Position::new(state.position()),
+                if theirs_ended {
+                    "the node has fewer"
+                } else if theirs.is_empty() {
+                    "both end here"
+                } else {
+                    "the node has more"
+                },
+            );
+            println!("{} events are the same; {more}; books {:032x} at {at}", state.position(), state.digests().books);
+            return Ok(if theirs_ended { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+    }
+}
