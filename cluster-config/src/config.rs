@@ -29,13 +29,34 @@ pub struct Config {
     pub(crate) keys: Vec<Key>,
 }
 
-/// A secret; its debug form does not show it.
+/// What is said of a secret; its debug form does not show it.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Secret(pub String);
+pub(crate) enum Secret {
+    /// The one that is there stays: an exported file says this, for secrets are never exported.
+    Keep,
+    Given(String),
+}
+
+impl Secret {
+    /// The word for [`Secret::Keep`]. A key's secret is longer, and a provider's is refused if it is this.
+    pub const KEEP: &str = "keep";
+
+    pub fn of(text: String) -> Secret {
+        if text == Secret::KEEP { Secret::Keep } else { Secret::Given(text) }
+    }
+
+    /// The secret itself, where the file gives one.
+    pub fn given(&self) -> Option<&str> {
+        match self {
+            Secret::Keep => None,
+            Secret::Given(secret) => Some(secret),
+        }
+    }
+}
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Secret(…)")
+        f.write_str(if *self == Secret::Keep { "Keep" } else { "Given(…)" })
     }
 }
 

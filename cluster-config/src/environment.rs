@@ -29,7 +29,7 @@ fn provider(known: &Known, variable: &str, secret: String) -> Provider {
         base_url: known.base_url.clone(),
         ..provider::Settings::default()
     };
-    Provider { path: format!("${{{variable}}}"), settings, tenant: None, api_key: Some(Secret(secret)) }
+    Provider { path: format!("${{{variable}}}"), settings, tenant: None, api_key: Some(Secret::Given(secret)) }
 }
 
 fn model(known: &Known, variable: &str, pattern: &str) -> Model {
@@ -70,7 +70,7 @@ mod tests {
         };
         let config = from_environment(&vars);
         assert_eq!(config.providers().collect::<Vec<_>>(), ["openai", "xai"]);
-        assert_eq!(config.providers[0].api_key, Some(Secret("sk-openai".into())));
+        assert_eq!(config.providers[0].api_key, Some(Secret::Given("sk-openai".into())));
         assert_eq!(
             (config.tenants[0].name.as_str(), config.keys[0].name.as_str(), config.keys[0].scope.as_str()),
             ("default", "default", "default")

@@ -1,7 +1,7 @@
-//! Files that are broken, absurd or made to do harm: each is read, or refused with problems; what is read is applied once, and the view
-//! is the state's (the harness looks after each event).
+//! Files that are broken, absurd or made to do harm: each is read, or refused with problems; what is read is applied once, the view is
+//! the state's (the harness looks after each event), and the export is the file again.
 
-use crate::{fill, harness::World, parse};
+use crate::{export::tests::is_lawful, fill, harness::World, parse};
 use proptest::{collection::vec, prelude::*, sample::Index};
 
 const FILE: &str = "\
@@ -96,9 +96,10 @@ fn try_file(text: &str) {
     if world.plan(text, false).is_err() {
         return;
     }
-    world.apply(text, false);
-    world.apply(text, true);
-    world.apply("", true);
+    for (text, prune) in [(text, false), (text, true), ("", true)] {
+        world.apply(text, prune);
+        is_lawful(&mut world);
+    }
 }
 
 #[test]

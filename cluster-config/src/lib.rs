@@ -6,7 +6,9 @@
 mod catalogue;
 mod config;
 mod environment;
+pub mod export;
 mod fields;
+mod file;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
@@ -23,6 +25,7 @@ mod view;
 pub use catalogue::shipped_catalogue;
 pub use config::{Config, parse};
 pub use environment::from_environment;
+pub use file::File;
 pub use plan::{Change, Op, Plan, Secrets, Step, plan};
 pub use problem::Problem;
 pub use tree::fill;

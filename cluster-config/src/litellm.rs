@@ -6,7 +6,6 @@
 mod budgets;
 mod decimal;
 mod deployments;
-mod file;
 mod keys;
 mod models;
 mod names;
@@ -17,6 +16,7 @@ mod reasons;
 mod settings;
 
 use crate::{
+    file,
     problem::{Problem, Problems},
     tree::Node,
 };
@@ -52,9 +52,14 @@ pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
         budgets,
         providers: deployments.providers.written(&mut left),
         models: models.written,
-        tenants: if scopes.is_empty() && keys.is_empty() { Vec::new() } else { vec![file::Tenant { name: keys::TENANT }] },
+        tenants: if scopes.is_empty() && keys.is_empty() {
+            Vec::new()
+        } else {
+            vec![file::Tenant { name: keys::TENANT.to_owned(), ..file::Tenant::default() }]
+        },
         scopes,
         keys,
+        loss: None,
     };
     Ok(Imported { yaml: written.yaml(), left: left.0 })
 }

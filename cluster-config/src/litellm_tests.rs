@@ -1,5 +1,5 @@
 use super::*;
-use crate::{Config, fill, harness::World, parse, price::per_mtok};
+use crate::{Config, config::Secret, fill, harness::World, parse, price::per_mtok};
 use events::{Every, Money, Unit};
 use proptest::{collection::vec, prelude::*, sample::Index};
 use serde_json::{Value, json};
@@ -54,7 +54,7 @@ fn providers_of_a_whole_file_are_there_once_each() {
         .providers
         .iter()
         .map(|provider| {
-            let key = provider.api_key.as_ref().map_or("none", |key| key.0.rsplit('/').next().unwrap());
+            let key = provider.api_key.as_ref().and_then(Secret::given).map_or("none", |key| key.rsplit('/').next().unwrap());
             format!("{} {} {} {key}", provider.settings.name, provider.settings.dialect, provider.settings.base_url)
         })
         .collect();
@@ -118,12 +118,12 @@ fn teams_keys_and_budgets_of_a_whole_file_are_what_they_were() {
     assert_eq!((prod.scope.as_str(), prod.rates.rpm, prod.rates.parallel), ("search", Some(600), Some(50)));
     assert_eq!(budgets(&prod.budgets), [(usd("20"), Every::Day), (usd("0.5"), Every::Hour)]);
     assert_eq!(prod.budgets[1].only.models, ["gpt-4o"]);
-    assert_eq!(prod.secret.as_ref().map(|secret| secret.0.as_str()), Some("sk-search-${not}-a$variable"));
+    assert_eq!(prod.secret.as_ref().and_then(Secret::given), Some("sk-search-${not}-a$variable"));
     assert_eq!(prod.models.as_deref(), Some(&["gpt-4o".to_owned()][..]), "claude is not the team's");
     assert_eq!(key("team-wide").models.as_deref(), Some(&["gpt-4o".to_owned(), "small".to_owned()][..]), "the team's");
     assert_eq!(key("lone").scope, "default");
     assert_eq!((&key("lone").models, budgets(&key("lone").budgets)), (&None, vec![(usd("3"), Every::Total)]));
-    assert_eq!(key("lone").secret.as_ref().map(|secret| secret.0.as_str()), Some("https://dummy.example/LONE_KEY"));
+    assert_eq!(key("lone").secret.as_ref().and_then(Secret::given), Some("https://dummy.example/LONE_KEY"));
     assert_eq!(config.keys.len(), 3, "those that expire or are blocked are left");
 }
 
@@ -341,7 +341,7 @@ model_list:
     );
     let config = config(&file);
     assert_eq!(config.providers[0].settings.base_url, "https://a.example/v1");
-    assert_eq!(config.providers[0].api_key.as_ref().map(|key| key.0.as_str()), Some("https://dummy.example/A"));
+    assert_eq!(config.providers[0].api_key.as_ref().and_then(Secret::given), Some("https://dummy.example/A"));
     for path in ["credential_list[0].credential_values.region", "credential_list[1]", "model_list[1]"] {
         assert!(is_told(&file.left, path), "{path}: {:?}", file.left);
     }
@@ -455,7 +455,7 @@ fn a_key_never_becomes_wider() {
 fn secrets_are_kept_or_told() {
     let secret = |key: &str| {
         let file = one_key(json!({"key_alias": "k", "key": key}));
-        let secret = config(&file).keys[0].secret.as_ref().map(|secret| secret.0.clone());
+        let secret = config(&file).keys[0].secret.as_ref().and_then(Secret::given).map(str::to_owned);
         (secret, is_told(&file.left, "keys[0].key"))
     };
     for text in ["sk-1234567", "sk-$a${B}$$c", "sk-\"quoted\"'#: ,[]{}", "12345678", "true: no", "- ------", "*anchor*&", "\\x41\\n%@`!|>"]
@@ -468,7 +468,10 @@ fn secrets_are_kept_or_told() {
     }
     let api_key = |key: Value| {
         let file = one_model(json!({"model": "openai/m", "api_key": key}), json!({}));
-        (config(&file).providers[0].api_key.as_ref().map(|key| key.0.clone()), is_told(&file.left, "model_list[0].litellm_params.api_key"))
+        (
+            config(&file).providers[0].api_key.as_ref().and_then(Secret::given).map(str::to_owned),
+            is_told(&file.left, "model_list[0].litellm_params.api_key"),
+        )
     };
     assert_eq!(api_key(json!("sk-$x${y}")), (Some("sk-$x${y}".to_owned()), true));
     assert_eq!(api_key(json!("two words")), (None, true));
@@ -553,7 +556,7 @@ keys: [{key_alias: 42, team_id: 7}]
 teams: [{team_alias: seven, team_id: '7', max_budget: 1e2}]",
     );
     let config = config(&file);
-    assert_eq!(config.providers[0].api_key.as_ref().map(|key| key.0.as_str()), Some("https://dummy.example/KEY"));
+    assert_eq!(config.providers[0].api_key.as_ref().and_then(Secret::given), Some("https://dummy.example/KEY"));
     assert_eq!(config.providers[0].settings.timeouts.total_ms, 45_000);
     assert_eq!((config.keys[0].name.as_str(), config.keys[0].scope.as_str()), ("42", "seven"));
     assert_eq!(config.scopes[0].budgets[0].terms.limit, Money::usd(100).0);

@@ -1,6 +1,7 @@
 //! The difference between what is told and what is, as commands in an order in which nothing is usable before what limits it.
 
-mod names;
+mod keeps;
+pub(crate) mod names;
 mod paths;
 mod prune;
 mod references;
@@ -8,7 +9,7 @@ mod references;
 use crate::view::{KeyState, View};
 use crate::{
     Problem,
-    config::{Budget, Config, Key, Model, Provider, places},
+    config::{Budget, Config, Key, Model, Provider, Secret, places},
     problem::Problems,
     shipped_catalogue,
 };
@@ -93,6 +94,7 @@ pub fn plan(
     let homes = places::resolve(config, &outside, true, &mut problems);
     references::check(config, &stays, &mut problems);
     paths::check(config, &homes, state, &stays, prune, &mut problems);
+    keeps::check(config, &homes, state, &names, &mut problems);
     let mut planner = Planner {
         state,
         secrets,
@@ -267,9 +269,9 @@ impl Planner<'_> {
         let tenant = provider.tenant.as_ref().map(|tenant| self.tenant_id(tenant));
         let settings = provider::Settings { tenant, ..provider.settings.clone() };
         let had = known.and_then(|id| self.secrets.unsealed(id, self.state));
-        let (secret, note) = match &provider.api_key {
-            Some(secret) if had.as_ref() != Some(&secret.0) => {
-                let (digest, note) = self.secrets.seal(id, &secret.0);
+        let (secret, note) = match provider.api_key.as_ref().and_then(Secret::given) {
+            Some(secret) if had.as_deref() != Some(secret) => {
+                let (digest, note) = self.secrets.seal(id, secret);
                 (Some(digest), Some(note))
             }
             _ => (None, None),
@@ -375,8 +377,8 @@ impl Planner<'_> {
         let tenant = self.tenant_id(&home.tenant);
         let shown = self.shown("key", &home.tenant, &key.name);
         let scope = home.scope.map(|scope| self.names.scopes[&(home.tenant.clone(), scope)]);
-        let secret = match &key.secret {
-            Some(secret) => Some(secret.0.clone()),
+        let secret = match key.secret.as_ref().and_then(Secret::given) {
+            Some(secret) => Some(secret.to_owned()),
             None if new => {
                 let made = self.secrets.make();
                 self.made.insert(shown.clone(), made.clone());

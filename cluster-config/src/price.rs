@@ -14,6 +14,11 @@ pub fn per_mtok(text: &str) -> Option<Money> {
     (pico % MTOK == 0).then_some(Money(pico / MTOK))
 }
 
+/// The figure that [`per_mtok`] reads as this price of a token.
+pub(crate) fn in_mtok(token: Money) -> Money {
+    Money(token.0.saturating_mul(MTOK))
+}
+
 /// What may occur besides text that goes in and comes out. [`Extras::default`] leaves out no class of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extras {

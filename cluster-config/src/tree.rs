@@ -1,7 +1,10 @@
 //! YAML as a tree of plain values, and the variables in its texts. Variables are filled in after parsing, so that no value can change
 //! what the file says.
 
-use crate::problem::{Problem, Problems};
+use crate::{
+    file::escaped,
+    problem::{Problem, Problems},
+};
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
@@ -34,6 +37,14 @@ pub(crate) struct Text {
 pub(crate) type Variables<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 impl Node {
+    /// What stands in a map under a name.
+    fn get(&self, name: &str) -> Option<&Node> {
+        match self {
+            Node::Map(pairs) => pairs.iter().find(|(known, _)| known == name).map(|(_, node)| node),
+            _ => None,
+        }
+    }
+
     /// What it is, for messages.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -64,11 +75,27 @@ pub(crate) fn read(text: &str, vars: Variables<'_>, problems: &mut Problems) -> 
 /// The file as JSON with its variables filled in: what goes to a server that cannot see them. A dollar sign in a value is escaped.
 ///
 /// # Errors
-/// Text that is not YAML, and variables that are not set.
+/// Text that is not YAML, variables that are not set, and variables in headers: the server cannot tell them any more.
 pub fn fill(text: &str, vars: &dyn Fn(&str) -> Option<String>) -> Result<String, Vec<Problem>> {
     let mut problems = Problems::default();
     let node = read(text, vars, &mut problems)?;
+    headers_hold_no_variables(&node, &mut problems);
     problems.or(json(&node).to_string())
+}
+
+/// Why a header holds no variable: what is in it stands in events, and is exported.
+pub(crate) const HEADER_FILLED: &str = "may not hold a variable: headers are not sealed; a secret goes into api_key";
+
+fn headers_hold_no_variables(file: &Node, problems: &mut Problems) {
+    let Some(Node::List(providers)) = file.get("providers") else { return };
+    for (at, provider) in providers.iter().enumerate() {
+        let Some(Node::Map(headers)) = provider.get("headers") else { continue };
+        for (name, value) in headers {
+            if matches!(value, Node::Text(text) if text.filled) {
+                problems.add(format!("providers[{at}].headers.{name}"), HEADER_FILLED);
+            }
+        }
+    }
 }
 
 fn json(node: &Node) -> serde_json::Value {
@@ -81,7 +108,7 @@ fn json(node: &Node) -> serde_json::Value {
             Err(_) => u64::try_from(*value).map_or_else(|_| Value::String(value.to_string()), Value::from),
         },
         Node::Float(value) => Value::from(*value),
-        Node::Text(text) => Value::String(text.value.replace('$', "$$")),
+        Node::Text(text) => Value::String(escaped(&text.value)),
         Node::List(items) => items.iter().map(json).collect(),
         Node::Map(pairs) => Value::Object(pairs.iter().map(|(key, value)| (key.clone(), json(value))).collect()),
     }
@@ -245,6 +272,14 @@ mod tests {
         let there = fill(text, &vars).unwrap();
         let (before, after) = (read(text, &vars).unwrap(), read(&there, &|_| None).unwrap());
         assert_eq!(json(&before), json(&after));
+    }
+
+    #[test]
+    fn a_header_is_filled_with_nothing() {
+        let file = |value: &str| format!("providers: [{{name: p, headers: {{x-a: plain, x-b: '{value}'}}}}, 5]");
+        assert!(fill(&file("$$1 $x"), &vars).is_ok());
+        let problems = fill(&file("${EMPTY}"), &vars).unwrap_err();
+        assert_eq!((problems.len(), problems[0].path.as_str()), (1, "providers[0].headers.x-b"), "{problems:?}");
     }
 
     #[test]

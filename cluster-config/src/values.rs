@@ -1,5 +1,6 @@
 //! The small words of the file: limits, durations, addresses, names, secrets, shares. Each says what is wrong with it.
 
+use crate::config::Secret;
 use events::{Amount, Money, Unit, limits};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -84,6 +85,9 @@ const API_KEY_BYTES_MAX: usize = 4_096;
 
 /// A provider's secret: it goes into a header. The message never shows it.
 pub(crate) fn api_key(text: &str) -> Result<(), String> {
+    if text == Secret::KEEP {
+        return Err(format!("may not be {}, which is the word for the key that is there", Secret::KEEP));
+    }
     if text.is_empty() || text.len() > API_KEY_BYTES_MAX || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("must have 1 to {API_KEY_BYTES_MAX} visible ASCII characters"));
     }
@@ -304,7 +308,13 @@ mod tests {
         assert!(
             ["1234567", "1234 5678", "pässword", "tab\tbed1"].iter().all(|bad| secret(bad).is_err()) && secret(&"x".repeat(257)).is_err()
         );
-        assert!(api_key("sk-x").is_ok() && api_key("").is_err() && api_key("a b").is_err());
+        assert!(
+            api_key("sk-x").is_ok()
+                && api_key("").is_err()
+                && api_key("a b").is_err()
+                && api_key("keep").is_err()
+                && secret("keep").is_err()
+        );
         assert!(tag("team=a").is_ok() && ["team", "=a", "a=", "a=b c", "a=b,c=d"].iter().all(|bad| tag(bad).is_err()));
         assert!(header("x-call", "{call_id}").is_ok());
         assert!([("Authorization", "x"), ("x y", "z"), ("x", "a\r\nb"), ("", "")].iter().all(|(name, value)| header(name, value).is_err()));

@@ -1,6 +1,6 @@
 //! What stands twice in one file.
 
-use super::{Budget, Config};
+use super::{Budget, Config, Secret};
 use crate::problem::Problems;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub(super) fn duplicates(config: &Config, problems: &mut Problems) {
     // the message names places, never the secret
     let mut secrets = BTreeMap::new();
     for key in &config.keys {
-        let Some(secret) = &key.secret else { continue };
+        let Some(secret) = key.secret.as_ref().and_then(Secret::given) else { continue };
         if let Some(first) = secrets.insert(secret, &key.path) {
             problems.add(format!("{}.secret", key.path), format!("is the secret of {first} too"));
         }

@@ -1,5 +1,5 @@
-//! Where scopes and keys hang. Names are unique within a tenant; `tenant/scope` names one among several. A name may stand for what is
-//! in the file or for what is there already.
+//! Where scopes and keys hang. Names are unique within a tenant; `tenant/scope` names one among several, and `tenant/` the tenant. A
+//! name may stand for what is in the file or for what is there already.
 
 use super::Config;
 use crate::problem::{Problems, did_you_mean};
@@ -144,17 +144,27 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// The tenant of a scope of the file. Where its parent is written as `tenant/scope`, that says it, and the parent is not followed:
+    /// what lies above in one tenant may lie below in another, and that is no circle.
+    fn tenant(&mut self, at: usize) -> Option<String> {
+        match self.config.scopes[at].parent.split_once('/') {
+            Some((tenant, _)) => Some(tenant.to_owned()),
+            None => self.scope(at).map(|home| home.tenant),
+        }
+    }
+
     /// What a name stands for: a tenant, or a scope.
     fn find(&mut self, text: &str, path: &str) -> Found {
         let (in_tenant, name) = text.split_once('/').map_or((None, text), |(tenant, name)| (Some(tenant), name));
+        let as_tenant = if name.is_empty() { in_tenant } else { Some(text) };
         let mut homes: BTreeSet<Home> = BTreeSet::new();
-        if in_tenant.is_none() && self.tenants.contains(name) {
-            homes.insert(Home { tenant: name.to_owned(), scope: None });
+        if let Some(tenant) = as_tenant.filter(|tenant| self.tenants.contains(tenant)) {
+            homes.insert(Home { tenant: tenant.to_owned(), scope: None });
         }
         for at in self.named.get(name).cloned().unwrap_or_default() {
-            match self.scope(at) {
-                Some(home) if in_tenant.is_none_or(|tenant| tenant == home.tenant) => {
-                    homes.insert(Home { scope: Some(name.to_owned()), ..home });
+            match self.tenant(at) {
+                Some(tenant) if in_tenant.is_none_or(|wanted| wanted == tenant) => {
+                    homes.insert(Home { tenant, scope: Some(name.to_owned()) });
                 }
                 Some(_) => {}
                 // why is said where that scope stands
@@ -167,9 +177,10 @@ impl<'a> Resolver<'a> {
         let mut homes = homes.into_iter();
         match (homes.next(), homes.next()) {
             (Some(home), None) => return Found::Home(home),
-            (Some(first), Some(second)) => {
-                self.problems.add(path, format!("{text} may be {} or {}: write tenant/scope", shown(&first), shown(&second)))
-            }
+            (Some(first), Some(second)) => self.problems.add(
+                path,
+                format!("{text} may be {} or {}: write {} or {}", shown(&first), shown(&second), first.written(), second.written()),
+            ),
             (None, _) if self.strict => {
                 let known: Vec<String> = self.outside.scopes.keys().map(|(tenant, name)| format!("{tenant}/{name}")).collect();
                 let known = known.iter().map(String::as_str).chain(self.tenants.iter().copied()).chain(self.named.keys().copied());
@@ -179,6 +190,13 @@ impl<'a> Resolver<'a> {
             (None, _) => {}
         }
         Found::Nowhere
+    }
+}
+
+impl Home {
+    /// As a file says it, whatever else has the name.
+    pub fn written(&self) -> String {
+        format!("{}/{}", self.tenant, self.scope.as_deref().unwrap_or_default())
     }
 }
 

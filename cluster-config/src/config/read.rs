@@ -4,7 +4,7 @@ use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant}
 use crate::{
     fields::{self, Fields},
     problem::{Problems, did_you_mean},
-    tree::Node,
+    tree::{HEADER_FILLED, Node},
     values,
 };
 use dialects::{Dialect, exchange::loss::LossRules};
@@ -66,10 +66,16 @@ fn name(of: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<String>
     checked(of.at(field), text, values::name, problems)
 }
 
-/// The name of a scope or tenant, or `tenant/scope`.
+/// A secret that a check accepts, or the word that leaves the one that is there.
+fn secret(path: String, text: Option<&str>, check: fn(&str) -> Result<(), String>, problems: &mut Problems) -> Option<Secret> {
+    let or_keep = |text: &str| if text == Secret::KEEP { Ok(()) } else { check(text) };
+    checked(path, text, or_keep, problems).map(Secret::of)
+}
+
+/// The name of a scope or tenant, or `tenant/scope`; `tenant/` is the tenant itself where a scope has its name.
 fn place(of: &Fields<'_>, field: &str, problems: &mut Problems) -> Option<String> {
     let text = of.needed(field, problems);
-    let check = |text: &str| text.splitn(2, '/').try_for_each(values::name);
+    let check = |text: &str| text.strip_suffix('/').unwrap_or(text).splitn(2, '/').try_for_each(values::name);
     checked(of.at(field), text, check, problems)
 }
 
@@ -101,7 +107,7 @@ fn provider(node: &Node, path: &str, problems: &mut Problems) -> Option<Provider
     let dialect = word(&fields, "dialect", &dialects, problems);
     let base_url = base_url(&fields, problems);
     let api_key = fields.text("api_key", problems);
-    let api_key = checked(fields.at("api_key"), api_key, values::api_key, problems);
+    let api_key = secret(fields.at("api_key"), api_key, values::api_key, problems);
     let gone = [("cancel", provider::OnClientGone::Cancel), ("drain", provider::OnClientGone::Drain)];
     let (headers, timeouts) = (headers(&fields, problems), timeouts(&fields, problems));
     let price = price_of(&fields, problems);
@@ -109,7 +115,7 @@ fn provider(node: &Node, path: &str, problems: &mut Problems) -> Option<Provider
     let on_client_gone = word(&fields, "on_client_gone", &gone, problems);
     let (name, dialect, base_url) = (name?, dialect?.to_owned(), base_url?);
     let settings = provider::Settings { name, tenant: None, dialect, base_url, headers, timeouts, price, max_parallel, on_client_gone };
-    Some(Provider { path: path.to_owned(), settings, tenant, api_key: api_key.map(Secret) })
+    Some(Provider { path: path.to_owned(), settings, tenant, api_key })
 }
 
 fn base_url(of: &Fields<'_>, problems: &mut Problems) -> Option<String> {
@@ -128,9 +134,7 @@ fn headers(of: &Fields<'_>, problems: &mut Problems) -> Vec<(String, String)> {
     for (path, name, node) in of.map("headers", problems) {
         match node {
             Node::Text(text) if text.unset => {}
-            Node::Text(text) if text.filled => {
-                problems.add(path, "may not hold a variable: headers are not sealed; a secret goes into api_key")
-            }
+            Node::Text(text) if text.filled => problems.add(path, HEADER_FILLED),
             Node::Text(text) => match values::header(name, &text.value) {
                 Ok(()) => headers.push((name.to_ascii_lowercase(), text.value.clone())),
                 Err(message) => problems.add(path, message),
@@ -223,10 +227,9 @@ fn key(node: &Node, path: &str, problems: &mut Problems) -> Option<Key> {
     let name = name(&fields, "name", problems);
     let scope = place(&fields, "scope", problems);
     let models = key_models(&fields, problems);
-    let secret = fields.text("secret", problems);
-    let secret = checked(fields.at("secret"), secret, values::secret, problems);
+    let secret = secret(fields.at("secret"), fields.text("secret", problems), values::secret, problems);
     let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
-    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, loss, budgets, secret: secret.map(Secret) })
+    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, loss, budgets, secret })
 }
 
 fn key_models(of: &Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {

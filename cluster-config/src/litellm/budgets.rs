@@ -1,7 +1,7 @@
 //! Budgets in dollars, with the windows that we have.
 
-use super::{file, part::Part};
-use crate::{problem::Problems, tree::Node, values};
+use super::part::Part;
+use crate::{file, problem::Problems, tree::Node, values};
 use events::Every;
 
 /// Takes a budget from the first of `amounts` and the first of `windows` that are there. None: there is none, or it is told as left.
@@ -27,7 +27,7 @@ pub(super) fn take(part: &mut Part, amounts: &[&str], windows: &[&str], left: &m
     };
     let limit = format!("{amount} USD");
     match values::limit(&limit) {
-        Ok(_) => Some(file::Budget { limit, every: every.as_str(), only: file::Filter::default() }),
+        Ok(_) => Some(file::Budget { limit, every: every.as_str(), ..file::Budget::default() }),
         Err(why) => {
             left.add(path, format!("is not taken over: a limit {why}"));
             if let Some((path, _)) = window {

@@ -1,13 +1,12 @@
 //! `model_list`: each entry is one target of a model at a provider.
 
 use super::{
-    file::Figures,
     part::{Part, Said},
     prices,
     providers::{self, Providers},
     reasons,
 };
-use crate::{pattern, problem::Problems, tree::Node, values};
+use crate::{file::Price, pattern, problem::Problems, tree::Node, values};
 use std::collections::BTreeMap;
 
 /// What is known of a model's size, in tokens.
@@ -23,7 +22,7 @@ pub(super) struct Deployment {
     pub name: String,
     pub provider: usize,
     pub model: String,
-    pub price: Option<Figures>,
+    pub price: Option<Price>,
     /// The smaller is tried first.
     pub order: i128,
     pub bounds: Bounds,

@@ -2,14 +2,19 @@
 
 use super::{
     budgets,
-    file::{self, Budget, Filter, Rates},
     models::Models,
     names::Names,
     part::{Part, Said},
     providers::Providers,
     reasons,
 };
-use crate::{pattern, problem::Problems, tree::Node, values};
+use crate::{
+    file::{self, Budget, Filter, Rates},
+    pattern,
+    problem::Problems,
+    tree::Node,
+    values,
+};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What every team and every key without one hangs on.
@@ -107,10 +112,11 @@ impl Reader<'_> {
         self.teams.push(Team { scope: String::new(), models, blocked });
         let scope = file::Scope {
             name: alias.or(id).unwrap_or_default(),
-            kind: "team",
-            parent: TENANT,
+            kind: Some("team".to_owned()),
+            parent: TENANT.to_owned(),
             rates: rates(&mut entry, left),
             budgets: self.budgets(&mut entry, left),
+            loss: None,
         };
         entry.rest(reasons::TEAM, left);
         scope
@@ -161,6 +167,7 @@ impl Reader<'_> {
             rates: rates(&mut entry, left),
             budgets: self.budgets(&mut entry, left),
             secret: self.secret(&mut entry, left),
+            loss: None,
         };
         entry.rest(reasons::KEY, left);
         Ok(key)

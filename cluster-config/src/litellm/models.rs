@@ -2,12 +2,11 @@
 
 use super::{
     deployments::{Bounds, Deployment, Deployments},
-    file,
     names::Names,
     providers::Providers,
     settings::{Alias, Fallback, Settings},
 };
-use crate::{pattern, problem::Problems, values};
+use crate::{file, pattern, problem::Problems, values};
 use events::limits;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -241,7 +240,7 @@ impl<'a> Router<'a> {
             next.extend(self.behind(aim.group).iter().rev());
         }
         let Chain { targets, bounds, .. } = chain;
-        file::Model { name: name.to_owned(), targets, max_output_tokens: bounds.output, context_tokens: bounds.context }
+        file::Model { name: name.to_owned(), targets, price: None, max_output_tokens: bounds.output, context_tokens: bounds.context }
     }
 }
 

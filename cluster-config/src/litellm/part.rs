@@ -1,7 +1,7 @@
 //! A map of LiteLLM's file that is being taken apart: what is read is taken out, and what stays in it is told as left.
 
 use super::decimal;
-use crate::{fields::below, pattern, problem::Problems, tree::Node};
+use crate::{fields::below, file::escaped, pattern, problem::Problems, tree::Node};
 use events::limits;
 
 /// Fields, or patterns of them, and why they are not taken over.
@@ -169,9 +169,4 @@ impl Said {
             Said::Literal(text) => escaped(text),
         }
     }
-}
-
-/// A text with its dollar signs escaped: none begins a variable.
-pub(super) fn escaped(text: &str) -> String {
-    text.replace('$', "$$")
 }

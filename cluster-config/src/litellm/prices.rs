@@ -1,7 +1,12 @@
 //! Prices per token as prices per million of them, digit by digit.
 
-use super::{decimal, file::Figures, part::Part};
-use crate::{price, problem::Problems};
+use super::{decimal, part::Part};
+use crate::{
+    file::{Figures, Price},
+    price,
+    problem::Problems,
+};
+use std::collections::BTreeMap;
 
 /// LiteLLM's field and ours.
 const PRICES: [(&str, &str); 8] = [
@@ -16,8 +21,8 @@ const PRICES: [(&str, &str); 8] = [
 ];
 
 /// Takes the price of a deployment. What `litellm_params` says goes before what `model_info` says, as with LiteLLM.
-pub(super) fn take(params: &mut Part, info: &mut Part, is_embedding: bool, left: &mut Problems) -> Option<Figures> {
-    let (mut price, mut paths) = (Figures::new(), Vec::new());
+pub(super) fn take(params: &mut Part, info: &mut Part, is_embedding: bool, left: &mut Problems) -> Option<Price> {
+    let (mut price, mut paths) = (BTreeMap::new(), Vec::new());
     for (theirs, ours) in PRICES {
         let told = [(params.at(theirs), per_mtok(params, theirs, left)), (info.at(theirs), per_mtok(info, theirs, left))];
         for (path, figure) in told.into_iter().filter_map(|(path, figure)| Some((path, figure?))) {
@@ -36,7 +41,8 @@ pub(super) fn take(params: &mut Part, info: &mut Part, is_embedding: bool, left:
     }
     let is_whole = ["input_per_mtok", "output_per_mtok"].iter().all(|field| price.contains_key(field));
     if is_whole {
-        return Some(price);
+        let figures: Figures = PRICES.iter().filter_map(|(_, ours)| Some((*ours, price.remove(ours)?))).collect();
+        return Some(Price { figures, ..Price::default() });
     }
     for path in paths {
         left.add(path, "is not taken over: a price needs that of input and that of output; what costs nothing is 0");

@@ -1,11 +1,15 @@
 //! LiteLLM's providers as ours: which dialect, which address, which key. One for each that differs in any of these.
 
 use super::{
-    file,
     names::Names,
-    part::{Part, Said, escaped},
+    part::{Part, Said},
 };
-use crate::{pattern, problem::Problems, values};
+use crate::{
+    file::{self, escaped},
+    pattern,
+    problem::Problems,
+    values,
+};
 use dialects::{
     Dialect,
     providers::{self, Known},
@@ -282,8 +286,7 @@ pub(super) fn seconds(part: &mut Part, field: &str, left: &mut Problems) -> Opti
     let most_ms = u64::try_from(limits::LOST_AFTER.as_millis()).unwrap_or(u64::MAX) - 60_000;
     let ms = part.decimal(field, 3, left)?;
     match ms.parse::<u64>().ok().filter(|ms| (1..=most_ms).contains(ms)) {
-        Some(ms) if ms % 1_000 == 0 => Some(format!("{}s", ms / 1_000)),
-        Some(ms) => Some(format!("{ms}ms")),
+        Some(ms) => Some(file::duration(ms)),
         None => {
             left.add(part.at(field), format!("is not taken over: a timeout here is whole milliseconds, up to {} seconds", most_ms / 1_000));
             None
@@ -368,15 +371,16 @@ impl Draft {
     fn written(&self, default: Option<&String>, left: &mut Problems) -> file::Provider {
         // LiteLLM's is for the whole of a call and for each wait within it
         let timeout = self.timeout.as_ref().or(default);
-        let timeouts = ["total", "first_byte", "silence"].into_iter().filter_map(|field| Some((field, timeout?.clone())));
+        let timeouts = ["first_byte", "silence", "total"].into_iter().filter_map(|field| Some((field, timeout?.clone())));
         file::Provider {
             name: self.name.clone(),
-            dialect: self.source.dialect,
+            dialect: self.source.dialect.to_owned(),
             base_url: self.source.base_url.clone(),
             api_key: self.source.api_key.clone(),
             headers: self.source.headers.clone(),
             timeouts: timeouts.collect(),
             max_parallel_requests: self.parallel(left),
+            ..file::Provider::default()
         }
     }
 

@@ -2,12 +2,15 @@
 
 use super::{
     budgets,
-    file::{Budget, Filter},
     part::{self, Part},
     providers::{self, Providers},
     reasons,
 };
-use crate::{problem::Problems, tree::Node};
+use crate::{
+    file::{Budget, Filter},
+    problem::Problems,
+    tree::Node,
+};
 
 /// What is tried behind a model, by LiteLLM's names and with their places.
 pub(super) struct Fallback {

@@ -5,7 +5,7 @@ use events::{KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, budget
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
-pub(super) struct Names {
+pub(crate) struct Names {
     pub tenants: BTreeMap<String, TenantId>,
     pub scopes: BTreeMap<Place, ScopeId>,
     pub keys: BTreeMap<Place, KeyId>,

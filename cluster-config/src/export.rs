@@ -1,0 +1,176 @@
+//! From the state back to the file that says it: what is open, live and not removed, by name.
+//!
+//! Planning the file against the same state changes nothing, with or without prune. Secrets are not in it: where there is one, the file
+//! says `keep`. Things stand in the order in which they were made, so a file that was applied comes back in its own order.
+
+mod parts;
+
+use crate::{
+    config::Secret,
+    file::{self, File, escaped},
+    plan::names::Names,
+};
+use events::{KeyId, Owner, ProviderId, ScopeId, State, TenantId, key::Key, limits, provider, scope::Scope};
+use std::collections::BTreeMap;
+
+/// The file that says what is there. What it cannot say is left out: whether a key is blocked, the catalogue, and what hangs on
+/// something that is closed.
+pub fn export(state: &State) -> File {
+    let open = Open::of(state);
+    File {
+        providers: open.providers(),
+        models: open.models(),
+        tenants: open.tenants(),
+        scopes: open.scopes(),
+        keys: open.keys(),
+        budgets: open.budgets(Owner::Platform),
+        loss: open.loss(Owner::Platform),
+    }
+}
+
+/// The file as text, its members in the order of the documentation.
+pub fn to_yaml(file: &File) -> String {
+    file.yaml()
+}
+
+/// What is there to be named.
+struct Open<'a> {
+    state: &'a State,
+    tenants: BTreeMap<TenantId, &'a str>,
+    /// Those that hang on what is open, and how many scopes each lies below.
+    scopes: BTreeMap<ScopeId, (&'a Scope, usize)>,
+    providers: BTreeMap<ProviderId, &'a provider::Provider>,
+    /// How many tenants and scopes a bare name may stand for.
+    bearers: BTreeMap<String, usize>,
+    budgets: BTreeMap<Owner, Vec<file::Budget>>,
+}
+
+impl<'a> Open<'a> {
+    fn of(state: &'a State) -> Open<'a> {
+        let (books, names) = (&state.books, Names::of(state));
+        let mut bearers: BTreeMap<String, usize> = BTreeMap::new();
+        for name in names.tenants.keys().chain(names.scopes.keys().map(|(_, name)| name)) {
+            *bearers.entry(name.clone()).or_default() += 1;
+        }
+        let tenants = books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed);
+        let tenants: BTreeMap<TenantId, &str> = tenants.map(|(id, tenant)| (*id, tenant.name.as_str())).collect();
+        let is_mine = |tenant: Option<TenantId>| tenant.is_none_or(|tenant| tenants.contains_key(&tenant));
+        let providers = books.providers.iter().filter(|(_, provider)| provider.made && !provider.closed);
+        // one of a closed tenant must not become everybody's
+        let providers = providers.filter(|(_, provider)| is_mine(provider.settings.tenant)).map(|(id, provider)| (*id, provider)).collect();
+        let scopes = books.scopes.iter().filter(|(_, scope)| tenants.contains_key(&scope.tenant));
+        let scopes = scopes.filter_map(|(id, scope)| Some((*id, (scope, depth(state, *id)?)))).collect();
+        let mut budgets: BTreeMap<Owner, Vec<file::Budget>> = BTreeMap::new();
+        for (_, budget) in books.budgets.iter().filter(|(_, budget)| budget.made && !budget.closed) {
+            budgets.entry(budget.identity.owner).or_default().push(parts::budget(budget));
+        }
+        Open { state, tenants, scopes, providers, bearers, budgets }
+    }
+
+    fn providers(&self) -> Vec<file::Provider> {
+        let written = |provider: &&provider::Provider| {
+            let tenant = provider.settings.tenant.and_then(|tenant| self.tenants.get(&tenant)).map(|name| (*name).to_owned());
+            let api_key = provider.secret.map(|_| Secret::KEEP.to_owned());
+            file::Provider { tenant, api_key, ..parts::provider(&provider.settings) }
+        };
+        self.providers.values().map(written).collect()
+    }
+
+    /// A target whose provider is gone answers nothing, and nor does a model without targets.
+    fn models(&self) -> Vec<file::Model> {
+        let models = self.state.books.models.iter().filter(|(_, model)| model.made && !model.removed).map(|(_, model)| &model.settings);
+        let written = models.map(|model| {
+            let targets = model.targets.iter().filter_map(|target| {
+                let provider = self.providers.get(&target.provider)?.settings.name.clone();
+                Some(file::Target { provider, model: target.model.clone(), price: target.price.as_ref().map(parts::price) })
+            });
+            file::Model {
+                name: model.name.clone(),
+                targets: targets.collect(),
+                price: model.price.as_ref().map(parts::price),
+                max_output_tokens: model.bounds.max_output_tokens,
+                context_tokens: model.bounds.context_tokens,
+            }
+        });
+        written.filter(|model| !model.targets.is_empty()).collect()
+    }
+
+    fn tenants(&self) -> Vec<file::Tenant> {
+        let tenants = self.tenants.iter().filter_map(|(id, name)| Some((*id, *name, self.state.books.tenants.get(id)?)));
+        let written = tenants.map(|(id, name, tenant)| file::Tenant {
+            name: name.to_owned(),
+            budgets: self.budgets(Owner::Tenant(id)),
+            rates: parts::rates(&tenant.rates),
+            loss: self.loss(Owner::Tenant(id)),
+        });
+        written.collect()
+    }
+
+    /// Parents before what hangs on them: that is how they are made.
+    fn scopes(&self) -> Vec<file::Scope> {
+        let mut scopes: Vec<_> = self.scopes.iter().collect();
+        scopes.sort_by_key(|(id, (_, depth))| (*depth, **id));
+        let written = scopes.into_iter().filter_map(|(id, (scope, _))| {
+            Some(file::Scope {
+                name: scope.name.clone(),
+                kind: (scope.kind != "scope").then(|| scope.kind.clone()),
+                parent: self.place(scope.tenant, scope.parent)?,
+                budgets: self.budgets(Owner::Scope(*id)),
+                rates: parts::rates(&scope.rates),
+                loss: self.loss(Owner::Scope(*id)),
+            })
+        });
+        written.collect()
+    }
+
+    fn keys(&self) -> Vec<file::Key> {
+        let keys = self.state.books.keys.iter().filter(|(_, key)| key.made && !key.revoked);
+        keys.filter_map(|(id, key)| self.key(*id, key)).collect()
+    }
+
+    fn key(&self, id: KeyId, key: &Key) -> Option<file::Key> {
+        Some(file::Key {
+            name: key.name.clone(),
+            scope: self.place(key.tenant, key.scope)?,
+            models: key.models.clone(),
+            rates: parts::rates(&key.rates),
+            budgets: self.budgets(Owner::Key(id)),
+            loss: self.loss(Owner::Key(id)),
+            secret: Some(Secret::KEEP.to_owned()),
+        })
+    }
+
+    /// What something hangs on, by a name that stands for nothing else. None: it is closed.
+    fn place(&self, tenant: TenantId, scope: Option<ScopeId>) -> Option<String> {
+        let tenant = *self.tenants.get(&tenant)?;
+        let scope = match scope {
+            Some(scope) => Some(self.scopes.get(&scope)?.0.name.as_str()),
+            None => None,
+        };
+        let name = scope.unwrap_or(tenant);
+        let is_alone = self.bearers.get(name).is_none_or(|bearers| *bearers == 1);
+        Some(if is_alone { name.to_owned() } else { format!("{tenant}/{}", scope.unwrap_or_default()) })
+    }
+
+    fn budgets(&self, owner: Owner) -> Vec<file::Budget> {
+        self.budgets.get(&owner).cloned().unwrap_or_default()
+    }
+
+    fn loss(&self, owner: Owner) -> Option<String> {
+        self.state.books.policies.get(&owner).and_then(|policy| policy.losses()).map(escaped)
+    }
+}
+
+/// How many scopes a scope lies below. None: it is closed, or one of them is.
+fn depth(state: &State, scope: ScopeId) -> Option<usize> {
+    let (mut at, mut depth) = (Some(scope), 0);
+    while let Some(id) = at {
+        let scope = state.books.scopes.get(&id).filter(|scope| scope.made && !scope.closed && depth < limits::SCOPE_DEPTH_MAX)?;
+        (at, depth) = (scope.parent, depth + 1);
+    }
+    Some(depth - 1)
+}
+
+#[cfg(test)]
+#[path = "export_tests.rs"]
+pub(crate) mod tests;
