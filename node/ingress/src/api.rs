@@ -5,6 +5,7 @@ mod audit;
 mod budgets;
 mod calls;
 mod chosen;
+mod export;
 mod ledger;
 mod naming;
 mod page;
@@ -31,6 +32,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/calls/{id}", routing::get(calls::get))
         .route("/api/v1/budgets", routing::get(budgets::list))
         .route("/api/v1/budgets/{id}/windows", routing::get(budgets::list_windows))
+        .route("/api/v1/export", routing::get(export::get))
         .route("/api/v1/ledger/proof", routing::get(ledger::proof))
         .route("/api/v1/audit", routing::get(audit::list))
         .route("/api/v1/providers/health", routing::get(providers::health))

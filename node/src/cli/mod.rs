@@ -3,7 +3,9 @@
 mod apply;
 mod calls;
 mod client;
+mod export;
 mod import;
+mod proof;
 mod provider_sim;
 mod rebuild;
 mod replay;
@@ -45,6 +47,10 @@ enum Verb {
     Usage(usage::Flags),
     /// Calls, as they are, or as they end.
     Calls(calls::Flags),
+    /// Whether the books close now: each budget's limit, settled, held and free, and the records behind them.
+    Proof(proof::Flags),
+    /// The whole configuration back as a file, secrets as `keep`.
+    Export(export::Flags),
     /// Builds a projection anew from the whole history, while the node serves.
     Rebuild(rebuild::Flags),
     /// Turns another gateway's configuration into one of ours, and lists what was left.
@@ -66,6 +72,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Apply(flags) => apply::run(&flags),
         Verb::Usage(flags) => usage::run(&flags),
         Verb::Calls(flags) => calls::run(&flags),
+        Verb::Proof(flags) => proof::run(&flags),
+        Verb::Export(flags) => export::run(&flags),
         Verb::Rebuild(flags) => rebuild::run(&flags),
         Verb::Import(flags) => import::run(&flags),
         Verb::Replay(flags) => replay::run(&flags),

@@ -112,7 +112,7 @@ async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> R
             }
             state.replay(record)?;
             if flags.events && wanted(flags, &state, record) {
-                writeln!(out, "{}", cloudevent::render(record, &state, &cluster))?;
+                writeln!(out, "{}", rendered(journal, record, &cluster))?;
             }
         }
         state.settle();
@@ -132,6 +132,11 @@ async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> R
 fn cluster(journal: &RaftJournal) -> String {
     let name = journal::look(journal, |state| state.desk.notes.get(&events::NoteId::Cluster).cloned());
     name.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
+}
+
+/// With the names of the whole history, as a node shows it: a budget may be opened right before the key that it hangs on.
+fn rendered(journal: &RaftJournal, record: &Recorded, cluster: &str) -> Value {
+    journal::look(journal, |state| cloudevent::render(record, state, cluster))
 }
 
 fn wanted(flags: &Flags, state: &State, record: &Recorded) -> bool {
@@ -217,7 +222,7 @@ async fn diff(journal: &RaftJournal, url: &str, token: &str) -> Result<ExitCode,
             theirs.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice).collect::<Result<_, _>>()?;
         for (record, theirs) in records.iter().zip(&theirs) {
             state.replay(record)?;
-            let ours = cloudevent::render(record, &state, &cluster);
+            let ours = rendered(journal, record, &cluster);
             if ours["data"] != theirs["data"]
                 || ours["type"] != theirs["type"]
                 || ours["time"] != theirs["time"]

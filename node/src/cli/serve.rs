@@ -21,13 +21,17 @@ use journal::{
     disk::{Disk, MemoryDisk},
     memory::Memory,
 };
+use projections::Projections;
 use raft::RaftJournal;
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use store::{DataDir, DataDirFault, RealDisk};
 use tokio::{
     signal::unix::{SignalKind, signal},
     sync::{Semaphore, watch},
 };
+
+/// The books are proved so often.
+const PROVE_EVERY: Duration = Duration::from_secs(60);
 
 #[derive(Args)]
 pub struct Flags {
@@ -102,7 +106,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         administration,
         admin: Arc::new(Admin::new(&admin_token(&vars))),
         metrics: figures.scraper(places.clone(), projections.clone()),
-        projections,
+        projections: projections.clone(),
         queries: Arc::new(Semaphore::new(limits::QUERIES_MAX)),
         closing,
     };
@@ -111,7 +115,12 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let reactors: Vec<_> = (0..lanes).map(|lane| reactor(plan.clone(), lane, doors.clone())).collect::<Result<_, _>>()?;
     drop(plan);
     println!("tollgate listens on http://{listen}");
-    let code = main.block_on(until_told(&core, &places));
+    let code = main.block_on(async {
+        tokio::select! {
+            code = until_told(&core, &places) => code,
+            never = prove_again(&core, &projections) => match never {},
+        }
+    });
     close.send_replace(true);
     for reactor in reactors {
         let _ = reactor.join(); // a panic there was told by the hook
@@ -209,6 +218,25 @@ fn apply_failure(fault: ApplyFault) -> Failure {
 fn problems(list: Vec<cluster_config::Problem>) -> Failure {
     let lines: Vec<String> = list.iter().map(|problem| format!("  {}: {}", problem.path, problem.message)).collect();
     format!("the configuration has {} problems:\n{}", list.len(), lines.join("\n")).into()
+}
+
+/// Proves the books from time to time, for the figures.
+async fn prove_again(core: &Core, projections: &Projections) -> Infallible {
+    let (residual, position) = (metrics::gauge!("tollgate_ledger_residual"), metrics::gauge!("tollgate_ledger_proved_position"));
+    residual.set(0.0);
+    loop {
+        tokio::time::sleep(PROVE_EVERY).await;
+        match ingress::prove(core, projections).await {
+            Ok(proof) => {
+                if proof.residual() != 0 {
+                    tracing::error!(residual = %proof.residual(), position = proof.position(), "the books do not close: `tollgate proof` says where");
+                }
+                residual.set(proof.residual() as f64);
+                position.set(proof.position() as f64);
+            }
+            Err(why) => tracing::warn!(why, "the books could not be proved"),
+        }
+    }
 }
 
 /// Runs until SIGTERM or SIGINT, then lets what runs end; a second signal ends at once.

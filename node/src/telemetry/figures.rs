@@ -34,6 +34,8 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
     describe_gauge!("tollgate_places", "Calls that the node carries at most.");
     describe_gauge!("tollgate_projection_lag_events", "Events of the history that a projection does not show yet.");
     describe_gauge!("tollgate_projection_up", "1 while a projection follows the history or is built anew, 0 once it has failed.");
+    describe_gauge!("tollgate_ledger_residual", "What the last proof of the books could not explain, in units of the budgets; 0.");
+    describe_gauge!("tollgate_ledger_proved_position", "The position of the last proof of the books.");
     describe_counter!("tollgate_spans_total", "Spans that ended, and what became of them; the rest waits, or found the queue full.");
     describe_counter!("tollgate_lines_dropped_total", "Lines that were dropped, for nobody reads stderr.");
     gauge!("tollgate_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);

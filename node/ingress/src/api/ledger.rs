@@ -44,6 +44,11 @@ pub struct Proof {
 }
 
 impl Proof {
+    /// Events that were there.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
     /// Whatever is not explained, over all budgets, without its sign and in each one's unit (pico-dollars, tokens, requests): 0.
     pub fn residual(&self) -> Amount {
         self.lines.iter().fold(0, |sum: Amount, (key, line)| sum.saturating_add(self.of(key, line)))

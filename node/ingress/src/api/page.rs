@@ -32,6 +32,12 @@ impl Form {
     }
 }
 
+/// Whether an answer is wanted as YAML.
+pub(crate) fn wants_yaml(headers: &HeaderMap) -> bool {
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|kind| matches!(kind.split(';').next().unwrap_or_default().trim(), "application/yaml" | "text/yaml"))
+}
+
 /// How much of a list is wanted.
 pub(crate) struct Wanted {
     pub limit: usize,
