@@ -7,11 +7,11 @@ pub mod budgets;
 pub mod calls;
 mod draft;
 mod follower;
+#[cfg(test)]
+mod house_tests;
 mod key;
 pub mod providers;
 mod runner;
-#[cfg(test)]
-mod testing;
 pub mod usage;
 mod view;
 mod world;

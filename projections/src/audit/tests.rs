@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{House, asked};
+use crate::house_tests::{House, asked};
 use events::{BudgetId, KeyId, Money, Owner, Rates, ScopeId, budget, key};
 
 fn query(house: &House) -> Query {

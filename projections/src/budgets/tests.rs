@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{House, figures, finished, followed, view};
+use crate::house_tests::{House, figures, finished, followed, view};
 use events::{Boot, KeyId, Money, NodeId, TenantId, call::Adjusted};
 use proptest::prelude::*;
 use std::time::Duration;

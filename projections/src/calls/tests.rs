@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{House, asked, finished, followed, view};
+use crate::house_tests::{House, asked, finished, followed, view};
 use events::{KeyId, Money, TenantId};
 use std::collections::BTreeSet;
 use store::rows::Order;

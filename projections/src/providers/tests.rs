@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{House, asked, finished, followed, view};
+use crate::house_tests::{House, asked, finished, followed, view};
 use events::KeyId;
 
 fn attempts(house: &mut House, number: u128, ends: &[(u64, AttemptEnd)]) {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{House, asked, followed, view};
+use crate::house_tests::{House, asked, followed, view};
 use events::{Money, ProviderId};
 use std::{collections::BTreeSet, time::Duration};
 

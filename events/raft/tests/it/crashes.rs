@@ -21,7 +21,7 @@ async fn cut_after(disk: MemoryDisk, ops: u64, boot: Boot, calls: std::ops::Rang
 async fn what_was_confirmed_survives_power_cuts() {
     for seed in 0..10 {
         let mut disk = MemoryDisk::new();
-        drop(House::new(Arc::new(open(&disk).await.unwrap())).await.journal.stop().await);
+        House::new(Arc::new(open(&disk).await.unwrap())).await.journal.stop().await;
         let mut confirmed = BTreeSet::new();
         for cut in 0..4u64 {
             let ops = 1 + (seed * 7 + cut * 13) % 120;
