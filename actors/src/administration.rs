@@ -5,11 +5,22 @@ use crate::{
     keeper::{Fault, look},
     root::Core,
 };
-use cluster_config::{Change, Plan, Problem, Secrets, Step, parse, plan, shipped_catalogue};
+use cluster_config::{Change, Plan, Problem, Secrets, Step, export, parse, plan, shipped_catalogue};
 use events::{
-    NoteId, Position, budget::Budget, catalogue::Catalogue, envelope::Principal, key::Key, model::Model, policy::Policy,
-    provider::Provider, scope::Scope, tenant::Tenant,
+    KeyId, NoteId, Position, Refusal, State, StreamId, Timestamp, TokenId,
+    budget::Budget,
+    catalogue::Catalogue,
+    envelope::Principal,
+    key::{self, Key, Secret},
+    limits,
+    model::Model,
+    policy::Policy,
+    provider::Provider,
+    scope::Scope,
+    tenant::Tenant,
+    token::{self, Token},
 };
+use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 use tokio::sync::Mutex;
 
@@ -41,6 +52,63 @@ pub enum ApplyFault {
     Stopped { done: usize, why: String },
 }
 
+/// Whether what is there is what a caller thinks, asked in the turn of the change.
+pub type Expected = Box<dyn FnOnce(&State) -> bool + Send>;
+
+/// One entry of a file.
+pub struct EntryChange {
+    /// `tenant`, `scope`, `key`, `provider` or `model`.
+    pub kind: &'static str,
+    pub entry: Value,
+    pub expected: Expected,
+}
+
+/// Why an entry was not set or removed.
+#[derive(Debug)]
+pub enum EntryFault {
+    /// It is not what the caller thinks.
+    Changed,
+    Unknown,
+    Apply(ApplyFault),
+}
+
+impl From<ApplyFault> for EntryFault {
+    fn from(fault: ApplyFault) -> EntryFault {
+        EntryFault::Apply(fault)
+    }
+}
+
+/// Why a token was not made or changed.
+#[derive(Debug)]
+pub enum TokenFault {
+    Invalid { path: &'static str, why: String },
+    Unknown,
+    Stopped(String),
+}
+
+fn stopping() -> TokenFault {
+    TokenFault::Stopped("the node is stopping".into())
+}
+
+/// The id of a new token, if it may be made.
+fn token_id(state: &State, settings: &token::Settings, now: Timestamp) -> Result<TokenId, TokenFault> {
+    let invalid = |path, why: String| Err(TokenFault::Invalid { path, why });
+    let live = || state.books.tokens.iter().filter(|(_, token)| token.is_live(now));
+    if settings.name.is_empty() || settings.name.len() > limits::NAME_BYTES_MAX || settings.name.chars().any(char::is_control) {
+        return invalid("name", format!("a name has 1 to {} bytes and no control characters", limits::NAME_BYTES_MAX));
+    }
+    if live().any(|(_, token)| token.settings.name == settings.name && token.settings.tenant == settings.tenant) {
+        return invalid("name", format!("there is a token `{}`; revoke it first", settings.name));
+    }
+    if live().count() >= limits::TOKENS_MAX {
+        return invalid("name", format!("there are {} tokens already; revoke some", limits::TOKENS_MAX));
+    }
+    if settings.expires_at.is_some_and(|end| end <= now) {
+        return invalid("expires_at", "it is over already".into());
+    }
+    Ok(TokenId(state.books.head.next_id))
+}
+
 impl Administration {
     pub fn new(core: Core, secrets: SecretsMaker) -> Administration {
         Administration { core, secrets, turn: Mutex::new(()) }
@@ -62,6 +130,73 @@ impl Administration {
         self.apply_config(config, prune, dry_run, principal).await
     }
 
+    /// Brings one thing to what its entry of a file says, or makes it, if what is there is what the caller thinks.
+    ///
+    /// # Errors
+    /// [`EntryFault::Changed`], or see [`Administration::apply`].
+    pub async fn set_entry(&self, change: EntryChange, principal: Principal) -> Result<Applied, EntryFault> {
+        let _turn = self.turn.lock().await;
+        let EntryChange { kind, entry, expected } = change;
+        self.check(expected).await?;
+        let text = json!({format!("{kind}s"): [entry]}).to_string();
+        let config = parse(&text, &|_| None).map_err(ApplyFault::Problems)?;
+        Ok(self.apply_in_turn(config, false, false, principal).await?)
+    }
+
+    /// Closes or revokes one thing: everything else stays as it is.
+    ///
+    /// # Errors
+    /// [`EntryFault::Changed`], or see [`Administration::apply`]: something may hang on it.
+    pub async fn remove_entry(
+        &self,
+        kind: &'static str,
+        id: StreamId,
+        expected: Expected,
+        principal: Principal,
+    ) -> Result<Applied, EntryFault> {
+        let _turn = self.turn.lock().await;
+        self.check(expected).await?;
+        let rest = move |state: &State| {
+            let mut file = serde_json::to_value(export::export(state)).unwrap_or_default(); // plain data: it has a value
+            let gone = export::entries(state).iter().filter(|entry| entry.kind == kind).position(|entry| entry.id == id);
+            let list = file.get_mut(format!("{kind}s")).and_then(Value::as_array_mut);
+            let found = list.zip(gone).filter(|(list, at)| *at < list.len());
+            found.map(|(list, at)| list.remove(at)).map(|_| file.to_string())
+        };
+        let stopped = || ApplyFault::Stopped { done: 0, why: "the node is stopping".into() };
+        let text = self.core.look(rest).await.ok_or_else(stopped)?.ok_or(EntryFault::Unknown)?;
+        let config = parse(&text, &|_| None).map_err(ApplyFault::Problems)?;
+        Ok(self.apply_in_turn(config, true, false, principal).await?)
+    }
+
+    /// Blocks a key, or lets it in again.
+    ///
+    /// # Errors
+    /// It is revoked, or the record could not be appended.
+    pub async fn block_key(&self, id: KeyId, block: bool, principal: Principal) -> Result<(), EntryFault> {
+        let command = if block { key::Command::Block } else { key::Command::Unblock };
+        let order = move |directory: Arc<Directory>| async move { directory.order::<Key>(id, command, Vec::new(), principal).await };
+        match self.core.run(order).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(Fault::Refused(_))) => Err(EntryFault::Unknown),
+            Some(Err(fault)) => Err(ApplyFault::Stopped { done: 0, why: fault.to_string() }.into()),
+            None => Err(ApplyFault::Stopped { done: 0, why: "the node is stopping".into() }.into()),
+        }
+    }
+
+    /// A fresh secret for a virtual key.
+    pub fn make_secret(&self) -> String {
+        (self.secrets)().make()
+    }
+
+    async fn check(&self, expected: Expected) -> Result<(), EntryFault> {
+        match self.core.look(expected).await {
+            Some(true) => Ok(()),
+            Some(false) => Err(EntryFault::Changed),
+            None => Err(ApplyFault::Stopped { done: 0, why: "the node is stopping".into() }.into()),
+        }
+    }
+
     /// Applies a checked configuration.
     ///
     /// # Errors
@@ -74,6 +209,16 @@ impl Administration {
         principal: Principal,
     ) -> Result<Applied, ApplyFault> {
         let _turn = self.turn.lock().await;
+        self.apply_in_turn(config, prune, dry_run, principal).await
+    }
+
+    async fn apply_in_turn(
+        &self,
+        config: cluster_config::Config,
+        prune: bool,
+        dry_run: bool,
+        principal: Principal,
+    ) -> Result<Applied, ApplyFault> {
         let stopped = |done| ApplyFault::Stopped { done, why: "the node is stopping".into() };
         let mut secrets = (self.secrets)();
         let planned = self.core.look(move |state| plan(&config, state, prune, &mut *secrets)).await.ok_or_else(|| stopped(0))?;
@@ -87,6 +232,46 @@ impl Administration {
         }
         let position = self.core.look(|state| state.position()).await.ok_or_else(|| stopped(changes.len()))?;
         Ok(Applied { position: Position::new(position), changes, secrets: made })
+    }
+
+    /// Makes a token; answers its id, and its secret, which is shown this once.
+    ///
+    /// # Errors
+    /// See [`TokenFault`].
+    pub async fn create_token(&self, settings: token::Settings, principal: Principal) -> Result<(TokenId, String), TokenFault> {
+        let _turn = self.turn.lock().await;
+        let mut secrets = (self.secrets)();
+        let secret = secrets.make().replacen("sk-tg-", "tg-token-", 1);
+        let hash = secrets.hash(&token::hashed_as(&secret));
+        let hint = format!("…{}", &secret[secret.len().saturating_sub(4)..]);
+        let (asked, now) = (settings.clone(), self.core.clock.now());
+        let id = self.core.look(move |state| token_id(state, &asked, now)).await.ok_or_else(stopping)??;
+        let command = token::Command::Create { settings, secret: Secret { hash, hint } };
+        self.order_token(id, command, principal).await.map(|()| (id, secret))
+    }
+
+    /// Revokes a token, for good.
+    ///
+    /// # Errors
+    /// See [`TokenFault`].
+    pub async fn revoke_token(&self, id: TokenId, principal: Principal) -> Result<(), TokenFault> {
+        self.order_token(id, token::Command::Revoke, principal).await
+    }
+
+    /// Records that a token asked for a change that it may not make. A record that cannot be had changes nothing: it is refused anyway.
+    pub async fn deny(&self, id: TokenId, what: String, principal: Principal) {
+        if let Err(fault) = self.order_token(id, token::Command::Deny { what }, principal).await {
+            tracing::warn!(?fault, token = %id, "that a change was refused could not be recorded");
+        }
+    }
+
+    async fn order_token(&self, id: TokenId, command: token::Command, principal: Principal) -> Result<(), TokenFault> {
+        let order = move |directory: Arc<Directory>| async move { directory.order::<Token>(id, command, Vec::new(), principal).await };
+        match self.core.run(order).await.ok_or_else(stopping)? {
+            Ok(_) => Ok(()),
+            Err(Fault::Refused(Refusal::Unknown)) => Err(TokenFault::Unknown),
+            Err(fault) => Err(TokenFault::Stopped(fault.to_string())),
+        }
     }
 
     /// Brings the price book to the shipped edition, if there is none yet: prices in force are events, and a new build changes none.

@@ -5,7 +5,7 @@ use crate::gate;
 use events::{
     Event, Kept, NoteId, Refusal, State, StreamId, budget, call, catalogue,
     envelope::Principal,
-    key, model, node, policy, provider, scope, tenant,
+    key, model, node, policy, provider, scope, tenant, token,
     transaction::{Group, Guard, Outcome, Proposal, Transaction},
 };
 use journal::{AppendFault, Clock};
@@ -70,7 +70,7 @@ macro_rules! owes_nothing {
     )*};
 }
 
-owes_nothing!(tenant::Tenant scope::Scope key::Key provider::Provider model::Model catalogue::Catalogue policy::Policy);
+owes_nothing!(tenant::Tenant scope::Scope key::Key provider::Provider model::Model catalogue::Catalogue policy::Policy token::Token);
 
 impl Pays for budget::Budget {
     fn pay(effect: budget::Effect, _state: &State) -> Payment<Self> {

@@ -10,7 +10,9 @@ use crate::{
     file::{self, File, escaped},
     plan::names::Names,
 };
-use events::{KeyId, Owner, ProviderId, ScopeId, State, TenantId, key::Key, limits, provider, scope::Scope};
+use events::{KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, key::Key, limits, provider, scope::Scope, tenant};
+use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The file that says what is there. What it cannot say is left out: whether a key is blocked, the catalogue, and what hangs on
@@ -18,14 +20,51 @@ use std::collections::BTreeMap;
 pub fn export(state: &State) -> File {
     let open = Open::of(state);
     File {
-        providers: open.providers(),
-        models: open.models(),
-        tenants: open.tenants(),
-        scopes: open.scopes(),
-        keys: open.keys(),
+        providers: bare(open.providers()),
+        models: bare(open.models()),
+        tenants: bare(open.tenants()),
+        scopes: bare(open.scopes()),
+        keys: bare(open.keys()),
         budgets: open.budgets(Owner::Platform),
         loss: open.loss(Owner::Platform),
     }
+}
+
+/// One thing that is configured, as the file says it.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// `tenant`, `scope`, `key`, `provider` or `model`.
+    pub kind: &'static str,
+    pub id: StreamId,
+    /// Whose it is; None: the platform's.
+    pub tenant: Option<TenantId>,
+    pub name: String,
+    /// The file's entry.
+    pub spec: Value,
+}
+
+/// Everything that the file lists, each with its id, in the order of the file.
+pub fn entries(state: &State) -> Vec<Entry> {
+    let open = Open::of(state);
+    let scope = |id: ScopeId| state.books.scopes.get(&id).map(|scope| scope.tenant);
+    let key = |id: KeyId| state.books.keys.get(&id).map(|key| key.tenant);
+    let provider = |id: ProviderId| open.providers.get(&id).and_then(|provider| provider.settings.tenant);
+    let mut all = Vec::new();
+    all.extend(open.providers().into_iter().map(|(id, spec)| entry("provider", StreamId::Provider(id), provider(id), &spec.name, &spec)));
+    all.extend(open.models().into_iter().map(|(id, spec)| entry("model", StreamId::Model(id), None, &spec.name, &spec)));
+    all.extend(open.tenants().into_iter().map(|(id, spec)| entry("tenant", StreamId::Tenant(id), Some(id), &spec.name, &spec)));
+    all.extend(open.scopes().into_iter().map(|(id, spec)| entry("scope", StreamId::Scope(id), scope(id), &spec.name, &spec)));
+    all.extend(open.keys().into_iter().map(|(id, spec)| entry("key", StreamId::Key(id), key(id), &spec.name, &spec)));
+    all
+}
+
+fn entry(kind: &'static str, id: StreamId, tenant: Option<TenantId>, name: &str, spec: &impl Serialize) -> Entry {
+    let spec = serde_json::to_value(spec).unwrap_or_default(); // plain data: it has a value
+    Entry { kind, id, tenant, name: name.to_owned(), spec }
+}
+
+fn bare<Id, Spec>(listed: Vec<(Id, Spec)>) -> Vec<Spec> {
+    listed.into_iter().map(|(_, spec)| spec).collect()
 }
 
 /// The file as text, its members in the order of the documentation.
@@ -67,65 +106,67 @@ impl<'a> Open<'a> {
         Open { state, tenants, scopes, providers, bearers, budgets }
     }
 
-    fn providers(&self) -> Vec<file::Provider> {
-        let written = |provider: &&provider::Provider| {
+    fn providers(&self) -> Vec<(ProviderId, file::Provider)> {
+        let written = |(id, provider): (&ProviderId, &&provider::Provider)| {
             let tenant = provider.settings.tenant.and_then(|tenant| self.tenants.get(&tenant)).map(|name| (*name).to_owned());
             let api_key = provider.secret.map(|_| Secret::KEEP.to_owned());
-            file::Provider { tenant, api_key, ..parts::provider(&provider.settings) }
+            (*id, file::Provider { tenant, api_key, ..parts::provider(&provider.settings) })
         };
-        self.providers.values().map(written).collect()
+        self.providers.iter().map(written).collect()
     }
 
     /// A target whose provider is gone answers nothing, and nor does a model without targets.
-    fn models(&self) -> Vec<file::Model> {
-        let models = self.state.books.models.iter().filter(|(_, model)| model.made && !model.removed).map(|(_, model)| &model.settings);
-        let written = models.map(|model| {
+    fn models(&self) -> Vec<(ModelId, file::Model)> {
+        let models = self.state.books.models.iter().filter(|(_, model)| model.made && !model.removed);
+        let written = models.map(|(id, model)| (*id, &model.settings)).map(|(id, model)| {
             let targets = model.targets.iter().filter_map(|target| {
                 let provider = self.providers.get(&target.provider)?.settings.name.clone();
                 Some(file::Target { provider, model: target.model.clone(), price: target.price.as_ref().map(parts::price) })
             });
-            file::Model {
+            let written = file::Model {
                 name: model.name.clone(),
                 targets: targets.collect(),
                 price: model.price.as_ref().map(parts::price),
                 max_output_tokens: model.bounds.max_output_tokens,
                 context_tokens: model.bounds.context_tokens,
-            }
+            };
+            (id, written)
         });
-        written.filter(|model| !model.targets.is_empty()).collect()
+        written.filter(|(_, model)| !model.targets.is_empty()).collect()
     }
 
-    fn tenants(&self) -> Vec<file::Tenant> {
+    fn tenants(&self) -> Vec<(TenantId, file::Tenant)> {
         let tenants = self.tenants.iter().filter_map(|(id, name)| Some((*id, *name, self.state.books.tenants.get(id)?)));
-        let written = tenants.map(|(id, name, tenant)| file::Tenant {
+        let written = |id, name: &str, tenant: &tenant::Tenant| file::Tenant {
             name: name.to_owned(),
             budgets: self.budgets(Owner::Tenant(id)),
             rates: parts::rates(&tenant.rates),
             loss: self.loss(Owner::Tenant(id)),
-        });
-        written.collect()
+        };
+        tenants.map(|(id, name, tenant)| (id, written(id, name, tenant))).collect()
     }
 
     /// Parents before what hangs on them: that is how they are made.
-    fn scopes(&self) -> Vec<file::Scope> {
+    fn scopes(&self) -> Vec<(ScopeId, file::Scope)> {
         let mut scopes: Vec<_> = self.scopes.iter().collect();
         scopes.sort_by_key(|(id, (_, depth))| (*depth, **id));
         let written = scopes.into_iter().filter_map(|(id, (scope, _))| {
-            Some(file::Scope {
+            let written = file::Scope {
                 name: scope.name.clone(),
                 kind: (scope.kind != "scope").then(|| scope.kind.clone()),
                 parent: self.place(scope.tenant, scope.parent)?,
                 budgets: self.budgets(Owner::Scope(*id)),
                 rates: parts::rates(&scope.rates),
                 loss: self.loss(Owner::Scope(*id)),
-            })
+            };
+            Some((*id, written))
         });
         written.collect()
     }
 
-    fn keys(&self) -> Vec<file::Key> {
+    fn keys(&self) -> Vec<(KeyId, file::Key)> {
         let keys = self.state.books.keys.iter().filter(|(_, key)| key.made && !key.revoked);
-        keys.filter_map(|(id, key)| self.key(*id, key)).collect()
+        keys.filter_map(|(id, key)| Some((*id, self.key(*id, key)?))).collect()
     }
 
     fn key(&self, id: KeyId, key: &Key) -> Option<file::Key> {

@@ -7,7 +7,7 @@ mod call;
 mod parts;
 mod policy;
 
-use crate::{Event, State, StreamId, TenantId, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant};
+use crate::{Event, State, StreamId, TenantId, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant, token};
 use serde_json::{Map, Value, json};
 
 /// One record as CloudEvents JSON. `state` gives names to ids and units to amounts, and must have folded the record; `cluster` is
@@ -42,6 +42,7 @@ pub fn type_name(event: &Event) -> &'static str {
         Event::Node(_, event) => node_type(event),
         Event::Call(_, event) => call::type_name(event),
         Event::Policy(_, crate::policy::Event::Set(_)) => "tollgate.policy.set.v1",
+        Event::Token(_, event) => token_type(event),
     }
 }
 
@@ -113,6 +114,14 @@ fn node_type(event: &node::Event) -> &'static str {
     }
 }
 
+fn token_type(event: &token::Event) -> &'static str {
+    match event {
+        token::Event::Created { .. } => "tollgate.token.created.v1",
+        token::Event::Revoked => "tollgate.token.revoked.v1",
+        token::Event::Denied { .. } => "tollgate.token.denied.v1",
+    }
+}
+
 /// Every event names its subject once more under its noun, so that `data` alone says whose it is.
 pub fn data(event: &Event, state: &State) -> Value {
     match event {
@@ -126,6 +135,7 @@ pub fn data(event: &Event, state: &State) -> Value {
         Event::Node(id, event) => with("node", id.to_string(), policy::node(event)),
         Event::Call(id, event) => with("call", id.to_string(), call::data(event, state)),
         Event::Policy(owner, event) => with("policy", StreamId::Policy(*owner).to_string(), policy::policy(*owner, event, state)),
+        Event::Token(id, event) => with("token", id.to_string(), policy::token(*id, event, state)),
     }
 }
 

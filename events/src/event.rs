@@ -2,9 +2,9 @@
 //! behind the old ones, never a change to one of them.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, budget, call, catalogue,
+    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, TokenId, budget, call, catalogue,
     codec::{self, Undecodable},
-    key, model, node, policy, provider, scope, tenant,
+    key, model, node, policy, provider, scope, tenant, token,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,7 @@ pub enum Event {
     Node(NodeId, node::Event),
     Call(CallId, call::Event),
     Policy(Owner, policy::Event),
+    Token(TokenId, token::Event),
 }
 
 /// An event without its stream, which the envelope names. Variants are only ever added, at the end.
@@ -36,6 +37,7 @@ enum Body {
     Node(node::Event),
     Call(call::Event),
     Policy(policy::Event),
+    Token(token::Event),
 }
 
 /// [`Body`] to be written: the same variants in the same order, held by the golden bytes.
@@ -51,6 +53,7 @@ enum Written<'a> {
     Node(&'a node::Event),
     Call(&'a call::Event),
     Policy(&'a policy::Event),
+    Token(&'a token::Event),
 }
 
 impl Event {
@@ -67,6 +70,7 @@ impl Event {
             Event::Node(id, _) => StreamId::Node(*id),
             Event::Call(id, _) => StreamId::Call(*id),
             Event::Policy(owner, _) => StreamId::Policy(*owner),
+            Event::Token(id, _) => StreamId::Token(*id),
         }
     }
 
@@ -83,6 +87,7 @@ impl Event {
             Event::Node(_, event) => Written::Node(event),
             Event::Call(_, event) => Written::Call(event),
             Event::Policy(_, event) => Written::Policy(event),
+            Event::Token(_, event) => Written::Token(event),
         })
     }
 
@@ -99,6 +104,7 @@ impl Event {
             (StreamId::Node(id), Body::Node(event)) => Event::Node(id, event),
             (StreamId::Call(id), Body::Call(event)) => Event::Call(id, event),
             (StreamId::Policy(owner), Body::Policy(event)) => Event::Policy(owner, event),
+            (StreamId::Token(id), Body::Token(event)) => Event::Token(id, event),
             (stream, _) => return Err(Undecodable(format!("an event of another noun in {stream}"))),
         })
     }

@@ -54,6 +54,8 @@ numbered! {
     ModelId "model";
     /// A limit over windows of time.
     BudgetId "bud";
+    /// An administrator's token.
+    TokenId "tok";
     /// A member of the cluster: the position of its join event, never used again.
     NodeId "node";
 }
@@ -137,6 +139,7 @@ pub enum StreamId {
     Catalogue,
     /// What an owner says about calls below it.
     Policy(Owner),
+    Token(TokenId),
 }
 
 impl StreamId {
@@ -156,6 +159,7 @@ impl StreamId {
                 let (kind, id) = owner.to_parts();
                 (10, (u128::from(kind) << 64) | u128::from(id))
             }
+            StreamId::Token(id) => (11, id.0.into()),
         }
     }
 
@@ -173,6 +177,7 @@ impl StreamId {
             8 => StreamId::Call(CallId(number)),
             9 if number == 0 => StreamId::Catalogue,
             10 => StreamId::Policy(Owner::from_parts(u8::try_from(number >> 64).ok()?, number as u64)?),
+            11 => StreamId::Token(TokenId(small.ok()?)),
             _ => return None,
         })
     }
@@ -191,6 +196,7 @@ impl fmt::Display for StreamId {
             StreamId::Call(id) => id.fmt(f),
             StreamId::Catalogue => f.write_str("catalogue"),
             StreamId::Policy(owner) => write!(f, "policy_{owner}"),
+            StreamId::Token(id) => id.fmt(f),
         }
     }
 }

@@ -26,6 +26,7 @@ pub mod state;
 pub mod table;
 pub mod tenant;
 pub mod time;
+pub mod token;
 pub mod transaction;
 pub mod usage;
 

@@ -138,6 +138,10 @@ pub const COLLECTOR_WARN_EVERY: Duration = Duration::from_secs(60);
 /// Largest answer of a collector that is read, in bytes.
 pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
 
+/// A token that is refused a change again and again is recorded so often.
+pub const DENIED_EVERY: Duration = Duration::from_secs(10);
+/// Tokens of administrators that are not revoked.
+pub const TOKENS_MAX: usize = 1_000;
 /// Groups of one answer about usage: a month of days by 3,000 keys.
 pub const USAGE_GROUPS_MAX: usize = 100_000;
 /// Rows of a page, unless its reader says otherwise.

@@ -14,6 +14,7 @@ use crate::{
     envelope::{Envelope, Recorded},
     limits, node, provider,
     table::Change,
+    token,
     transaction::{Group, GroupOutcome, Outcome, Proposal, Transaction},
     {Aggregate, key, scope},
 };
@@ -145,6 +146,7 @@ impl State {
             }
             Event::Call(id, event) => self.fold_call(*id, event, at),
             Event::Policy(owner, event) => self.books.policies.entry(*owner).apply(event, at),
+            Event::Token(id, event) => self.books.tokens.entry(*id).apply(event, at),
         }
         self.index(event);
     }
@@ -202,6 +204,8 @@ impl State {
             Event::Budget(id, _) => self.books.budgets.get(id).and_then(|budget| self.tenant_of_owner(budget.identity.owner)),
             Event::Call(id, event) => self.tenant_of_call(*id, event),
             Event::Policy(owner, _) => self.tenant_of_owner(*owner),
+            Event::Token(_, token::Event::Created { settings, .. }) => settings.tenant,
+            Event::Token(id, _) => self.books.tokens.get(id).and_then(|token| token.settings.tenant),
             Event::Model(..) | Event::Catalogue(_) | Event::Node(..) => None,
         }
     }

@@ -1,7 +1,7 @@
 //! A table of the state: rows in order, a digest that is the sum of the rows' hashes, and the rows that changed since they were last written.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, NoteId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp,
+    BudgetId, CallId, KeyId, ModelId, NodeId, NoteId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId,
     codec::{self, Undecodable},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -163,7 +163,7 @@ macro_rules! number_keys {
     )*};
 }
 
-number_keys!(TenantId ScopeId KeyId ProviderId ModelId BudgetId NodeId Timestamp);
+number_keys!(TenantId ScopeId KeyId ProviderId ModelId BudgetId NodeId TokenId Timestamp);
 
 impl RowKey for CallId {
     fn write(&self, out: &mut Vec<u8>) {

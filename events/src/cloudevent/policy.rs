@@ -2,11 +2,11 @@
 
 use super::{parts, tenant_name};
 use crate::{
-    BudgetId, KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, budget, catalogue, key, model,
+    BudgetId, KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, TokenId, budget, catalogue, key, model,
     money::amount_text,
     node, policy as said,
     provider::{self, OnClientGone},
-    scope, tenant,
+    scope, tenant, token,
 };
 use serde_json::{Value, json};
 
@@ -45,6 +45,18 @@ pub fn key(id: KeyId, event: &key::Event, state: &State) -> Value {
         key::Event::RatesSet { rates } => json!({"name": name, "rates": parts::rates(rates)}),
         key::Event::SecretSet { secret } => json!({"name": name, "hint": secret.hint}),
         key::Event::Blocked | key::Event::Unblocked | key::Event::Revoked => json!({"name": name}),
+    }
+}
+
+pub fn token(id: TokenId, event: &token::Event, state: &State) -> Value {
+    let name = state.books.tokens.get(&id).map(|token| &token.settings.name);
+    match event {
+        token::Event::Created { settings, secret } => json!({
+            "name": settings.name, "role": settings.role.as_str(), "tenant": settings.tenant.map(|id| tenant_name(state, id)),
+            "expires_at": settings.expires_at.map(|at| at.to_string()), "hint": secret.hint,
+        }),
+        token::Event::Revoked => json!({"name": name}),
+        token::Event::Denied { what } => json!({"name": name, "what": what}),
     }
 }
 

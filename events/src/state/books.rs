@@ -1,11 +1,11 @@
 //! The books: a function of the history, so that a replay gives the same.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, budget, call, catalogue,
+    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId, budget, call, catalogue,
     codec::Undecodable,
     key, model, node, policy, provider, scope,
     table::{Change, Table},
-    tenant,
+    tenant, token,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -49,6 +49,7 @@ pub struct Books {
     /// The position behind the last change of what binds calls.
     pub changed: Table<Owner, u64>,
     pub policies: Table<Owner, policy::Policy>,
+    pub tokens: Table<TokenId, token::Token>,
     /// Derived: budgets by what makes them themselves.
     pub(super) budget_ids: BTreeMap<budget::Identity, BudgetId>,
     /// Derived: open calls by age.
@@ -125,6 +126,10 @@ macro_rules! each_table {
             let $table = &mut $books.policies;
             $body
         }
+        {
+            let $table = &mut $books.tokens;
+            $body
+        }
     }};
 }
 
@@ -149,6 +154,7 @@ impl Books {
             versions: Table::new(14),
             changed: Table::new(15),
             policies: Table::new(16),
+            tokens: Table::new(17),
             budget_ids: BTreeMap::new(),
             open_times: BTreeSet::new(),
             orphan_times: BTreeSet::new(),
@@ -178,6 +184,7 @@ impl Books {
             self.versions.digest(),
             self.changed.digest(),
             self.policies.digest(),
+            self.tokens.digest(),
         ];
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
     }

@@ -2,11 +2,11 @@
 
 use events::{
     Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp,
-    Unit, Usage, budget, call, catalogue,
+    TokenId, Unit, Usage, budget, call, catalogue,
     key::{self, KeyHash},
     model, node, policy,
     price::{Bounds, Long, Price},
-    provider, scope, tenant,
+    provider, scope, tenant, token,
 };
 
 pub const TENANT: TenantId = TenantId(1);
@@ -16,6 +16,7 @@ const PROVIDER: ProviderId = ProviderId(4);
 const MODEL: ModelId = ModelId(5);
 const BUDGET: BudgetId = BudgetId(6);
 const NODE: NodeId = NodeId(7);
+const TOKEN: TokenId = TokenId(8);
 
 macro_rules! samples {
     ($($pattern:pat => $sample:expr;)*) => {
@@ -68,6 +69,9 @@ samples! {
     Event::Budget(_, budget::Event::Closed) => Event::Budget(BUDGET, budget::Event::Closed);
     Event::Budget(_, budget::Event::Reopened) => Event::Budget(BUDGET, budget::Event::Reopened);
     Event::Policy(_, policy::Event::Set(_)) => Event::Policy(Owner::Tenant(TENANT), policy::Event::Set(vec![policy::Setting::Losses("warn,image=refuse".into())]));
+    Event::Token(_, token::Event::Created { .. }) => Event::Token(TOKEN, token::Event::Created { settings: token_settings(), secret: secret(3) });
+    Event::Token(_, token::Event::Denied { .. }) => Event::Token(TOKEN, token::Event::Denied { what: "POST /api/v1/apply".into() });
+    Event::Token(_, token::Event::Revoked) => Event::Token(TOKEN, token::Event::Revoked);
     Event::Node(_, node::Event::Lost) => Event::Node(NODE, node::Event::Lost);
     Event::Node(_, node::Event::Removed) => Event::Node(NODE, node::Event::Removed);
     Event::Model(_, model::Event::Removed) => Event::Model(MODEL, model::Event::Removed);
@@ -96,6 +100,10 @@ fn scope_settings() -> scope::Settings {
 
 fn key_settings() -> key::Settings {
     key::Settings { tenant: TENANT, scope: None, name: "search-prod".into(), models: None, rates: Rates::default() }
+}
+
+fn token_settings() -> token::Settings {
+    token::Settings { name: "finance".into(), role: token::Role::Billing, tenant: Some(TENANT), expires_at: Some(at()) }
 }
 
 fn secret(byte: u8) -> key::Secret {

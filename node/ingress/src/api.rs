@@ -1,10 +1,15 @@
 //! The query API under `/api/v1`: what the projections know, in lists.
 
+mod access;
+mod apply;
 mod ask;
 mod audit;
 mod budgets;
 mod calls;
+mod capabilities;
 mod chosen;
+mod entries;
+mod events;
 mod export;
 mod ledger;
 mod naming;
@@ -12,21 +17,36 @@ mod page;
 mod problem;
 mod projections;
 mod providers;
+mod tokens;
 mod usage;
 
+pub use access::Admin;
+pub(crate) use access::{Access, let_in};
 pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
 
 use crate::App;
+use ::events::limits;
 use ::projections::{Fault, Snapshot, View};
-use axum::{Router, extract::State, http::HeaderMap, response::Response, routing};
-use events::limits;
+use axum::{Router, extract::State, response::Response, routing};
 use std::{collections::BTreeMap, time::Duration};
 
 type Params = axum::extract::Query<BTreeMap<String, String>>;
 
 pub(crate) fn routes() -> Router<App> {
-    Router::new()
+    let mut router = Router::new();
+    for (kind, _) in entries::KINDS {
+        router = router
+            .route(&format!("/api/v1/{kind}"), routing::get(entries::list))
+            .route(&format!("/api/v1/{kind}/{{name}}"), routing::get(entries::get).put(entries::put).delete(entries::delete));
+    }
+    router
+        .route("/api/v1/keys/{name}/{action}", routing::post(entries::act))
+        .route("/api/v1/apply", routing::post(apply::post))
+        .route("/api/v1/events", routing::get(events::list))
+        .route("/api/v1/capabilities", routing::get(capabilities::list))
+        .route("/api/v1/tokens", routing::get(tokens::list).post(tokens::create))
+        .route("/api/v1/tokens/{id}", routing::delete(tokens::revoke))
         .route("/api/v1/usage", routing::get(usage::list))
         .route("/api/v1/calls", routing::get(calls::list))
         .route("/api/v1/calls/{id}", routing::get(calls::get))
@@ -92,12 +112,9 @@ fn unreadable(fault: Fault) -> Problem {
     Problem::unavailable("the projection cannot be read; `tollgate rebuild` makes it anew")
 }
 
-/// Lets in, and answers a problem in its own form.
-async fn answered(app: &App, headers: &HeaderMap, answer: impl Future<Output = Result<Response, Problem>>) -> Response {
+/// An answer, or a problem in its own form.
+async fn answered(app: &App, answer: impl Future<Output = Result<Response, Problem>>) -> Response {
     let id = app.new_call_id().to_string();
-    if !app.admin.lets_in(headers) {
-        return Problem::not_let_in().response(&id);
-    }
     match answer.await {
         Ok(response) => problem::with_id(response, &id),
         Err(problem) => problem.response(&id),

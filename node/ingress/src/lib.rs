@@ -1,7 +1,6 @@
 //! Everything that listens. The endpoints of a call go straight to [`calls`]; the rest is an axum router.
 
 mod account;
-mod admin;
 mod api;
 mod body;
 mod calls;
@@ -10,8 +9,7 @@ mod health;
 mod models;
 mod serve;
 
-pub use admin::Admin;
-pub use api::{Proof, prove};
+pub use api::{Admin, Proof, prove};
 pub use body::Body;
 pub use serve::serve;
 
@@ -76,12 +74,7 @@ pub fn router(app: App, doors: Doors) -> Router {
         }
     }
     if doors != Doors::Calls {
-        router = router
-            .route("/metrics", routing::get(admin::metrics))
-            .route("/api/v1/apply", routing::post(admin::apply))
-            .route("/api/v1/events", routing::get(admin::events))
-            .route("/api/v1/capabilities", routing::get(admin::capabilities))
-            .merge(api::routes());
+        router = router.route("/metrics", routing::get(health::metrics)).merge(api::routes());
     }
     router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
 }

@@ -78,6 +78,14 @@ impl Client {
         Ok(serde_json::from_slice(&self.ask(Method::POST, path, parameters, "application/json", body)?)?)
     }
 
+    /// `DELETE /api/v1/…`, answered in JSON.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn delete(&self, path: &str) -> Result<Value, Failure> {
+        Ok(serde_json::from_slice(&self.ask(Method::DELETE, path, &[], "application/json", Bytes::new())?)?)
+    }
+
     fn ask(&self, method: Method, path: &str, parameters: &Parameters, form: &'static str, body: Bytes) -> Result<Bytes, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.authorization.clone());

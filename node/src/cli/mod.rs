@@ -11,6 +11,7 @@ mod rebuild;
 mod replay;
 mod serve;
 mod table;
+mod token;
 mod usage;
 mod verify;
 mod version;
@@ -51,6 +52,9 @@ enum Verb {
     Proof(proof::Flags),
     /// The whole configuration back as a file, secrets as `keep`.
     Export(export::Flags),
+    /// Administrators' tokens: who may ask and change what.
+    #[command(subcommand)]
+    Token(token::Verb),
     /// Builds a projection anew from the whole history, while the node serves.
     Rebuild(rebuild::Flags),
     /// Turns another gateway's configuration into one of ours, and lists what was left.
@@ -74,6 +78,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Calls(flags) => calls::run(&flags),
         Verb::Proof(flags) => proof::run(&flags),
         Verb::Export(flags) => export::run(&flags),
+        Verb::Token(verb) => token::run(&verb),
         Verb::Rebuild(flags) => rebuild::run(&flags),
         Verb::Import(flags) => import::run(&flags),
         Verb::Replay(flags) => replay::run(&flags),

@@ -23,7 +23,7 @@ pub(crate) fn before(event: &Event, state: &State) -> Option<Event> {
             let before = books.policies.get(owner)?;
             Some(Event::Policy(*owner, policy::Event::Set(before.settings.clone())))
         }
-        Event::Node(..) | Event::Call(..) => None,
+        Event::Node(..) | Event::Call(..) | Event::Token(..) => None,
     }
 }
 

@@ -73,11 +73,17 @@ impl Ask {
         span.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no span such as 90m, 24h or 7d")))
     }
 
-    /// A token that some answer gave as `at` or `position`: the events before it and its own are to be seen.
-    pub fn at_least(&mut self) -> Result<Option<u64>, Problem> {
-        let Some(text) = self.text("at_least") else { return Ok(None) };
+    /// A position, as some answer gave it.
+    pub fn position(&mut self, name: &'static str) -> Result<Option<u64>, Problem> {
+        let Some(text) = self.text(name) else { return Ok(None) };
+        // there is one shard
         let position = text.parse::<Position>().ok().filter(|position| position.shard == 0);
-        position.map(|position| Some(position.n)).ok_or_else(|| Problem::parameter("at_least", format!("`{text}` is no position")))
+        position.map(|position| Some(position.n)).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no position such as 0:17")))
+    }
+
+    /// A token that some answer gave as `at` or `position`: what is before it is to be seen.
+    pub fn at_least(&mut self) -> Result<Option<u64>, Problem> {
+        self.position("at_least")
     }
 
     /// The time that is asked about: `from` and `until`, or `since` before now; else `otherwise`.

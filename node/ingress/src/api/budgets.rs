@@ -1,9 +1,10 @@
 //! `GET /api/v1/budgets`, `…/{id}/windows`: limits and what was spent of them, now and in past windows.
 
 use super::{
-    FromApp, Params, Problem, answered,
+    Access, FromApp, Params, Problem, answered,
     ask::Ask,
     chosen::Chosen,
+    let_in,
     page::{Page, Wanted, bad_cursor},
     read, unreadable,
 };
@@ -13,34 +14,41 @@ use ::projections::{
 };
 use axum::{
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, Method, Uri},
     response::Response,
 };
-use events::{BudgetId, Owner, Position, Timestamp, budget::Budget, money::amount_text};
+use events::{BudgetId, Owner, Position, Timestamp, budget::Budget, money::amount_text, token::Need};
 use serde_json::{Map, Value, json};
 
 /// `GET /api/v1/budgets`: all that are not closed, each with its window of now.
-pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn list(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let now = app.reactor.core.clock.now();
     let answer = async {
+        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
         let mut ask = Ask::new(given);
         let (at_least, closed) = (ask.at_least()?, ask.word("closed", &[("true", true), ("false", false)])?);
         let (chosen, wanted) = (Chosen::read(&mut ask), Wanted::read(&mut ask, &headers)?);
         ask.end()?;
         let form = wanted.form;
         let page = read(&app, "budgets", at_least, move |snapshot| {
-            let rows = now_rows(snapshot, &chosen, now, closed.unwrap_or(false))?;
+            let rows = now_rows(snapshot, &chosen, &access, now, closed.unwrap_or(false))?;
             Ok(Page::part(rows, &wanted)?.saying("at", Position::new(snapshot.next()).to_string()))
         });
         Ok(page.await?.response(form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
-fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, now: Timestamp, closed: bool) -> Result<Vec<Value>, Problem> {
-    let (ids, world) = (chosen.ids(snapshot.world)?, snapshot.world);
+fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, access: &Access, now: Timestamp, closed: bool) -> Result<Vec<Value>, Problem> {
+    let (ids, world) = (chosen.ids(snapshot.world, access)?, snapshot.world);
     let wanted = |owner: Owner| match owner {
-        Owner::Platform => chosen.with_platform() && ids.scopes.is_none() && ids.keys.is_none(),
+        Owner::Platform => chosen.with_platform(access) && ids.scopes.is_none() && ids.keys.is_none(),
         Owner::Tenant(tenant) => ids.tenants.contains(&tenant) && ids.scopes.is_none() && ids.keys.is_none(),
         Owner::Scope(scope) => {
             let own = world.state.books.scopes.get(&scope).is_some_and(|scope| ids.tenants.contains(&scope.tenant));
@@ -66,24 +74,28 @@ pub(crate) async fn list_windows(
     State(app): FromApp,
     Path(id): Path<String>,
     axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let answer = async {
+        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
         let mut ask = Ask::new(given);
         let (at_least, wanted) = (ask.at_least()?, Wanted::read(&mut ask, &headers)?);
         ask.end()?;
         let id: BudgetId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a budget")))?;
         let before = wanted.cursor.as_deref().map(|cursor| Timestamp::parse(cursor).ok_or_else(bad_cursor)).transpose()?;
         let form = wanted.form;
-        let page = read(&app, "budgets", at_least, move |snapshot| past(snapshot, id, before, wanted.limit));
+        let page = read(&app, "budgets", at_least, move |snapshot| past(snapshot, &access, id, before, wanted.limit));
         Ok(page.await?.response(form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
-fn past(snapshot: &Snapshot<'_>, id: BudgetId, before: Option<Timestamp>, limit: usize) -> Result<Page, Problem> {
+fn past(snapshot: &Snapshot<'_>, access: &Access, id: BudgetId, before: Option<Timestamp>, limit: usize) -> Result<Page, Problem> {
     let world = snapshot.world;
-    let budget = world.state.books.budgets.get(&id).ok_or_else(|| Problem::not_found(format!("there is no budget {id}")))?;
+    let own = |budget: &&Budget| access.sees(world.state.tenant_of_owner(budget.identity.owner));
+    let budget = world.state.books.budgets.get(&id).filter(own).ok_or_else(|| Problem::not_found(format!("there is no budget {id}")))?;
     let mut found = windows(snapshot, id, before.unwrap_or(Timestamp(u64::MAX)), limit.saturating_add(1)).map_err(unreadable)?;
     let more = found.len() > limit;
     found.truncate(limit);

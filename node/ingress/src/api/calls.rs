@@ -1,10 +1,10 @@
 //! `GET /api/v1/calls`, `GET /api/v1/calls/{id}`: calls by whatever their rows say, and one with all that happened to it.
 
 use super::{
-    FromApp, Params, Problem, answered,
+    Access, FromApp, Params, Problem, answered,
     ask::Ask,
     chosen::Chosen,
-    naming,
+    let_in, naming,
     page::{Page, Wanted, bad_cursor},
     read, unreadable,
 };
@@ -15,10 +15,10 @@ use ::projections::{
 use axum::{
     Json,
     extract::{Path, State},
-    http::HeaderMap,
+    http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
-use events::{CallId, Money, Position, TenantId, Timestamp, cloudevent};
+use events::{CallId, Money, Position, Timestamp, cloudevent, token::Need};
 use journal::Reader;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -41,18 +41,25 @@ struct Asked {
 }
 
 /// `GET /api/v1/calls`.
-pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn list(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let now = app.reactor.core.clock.now();
     let answer = async {
+        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
         let mut ask = Ask::new(given);
         let at_least = ask.at_least()?;
         let asked = Asked::read(&mut ask, &headers, now)?;
         ask.end()?;
         let form = asked.wanted.form;
-        let page = read(&app, "calls", at_least, move |snapshot| asked.answer(snapshot)).await?;
+        let page = read(&app, "calls", at_least, move |snapshot| asked.answer(snapshot, &access)).await?;
         Ok(page.response(form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 impl Asked {
@@ -76,8 +83,8 @@ impl Asked {
         })
     }
 
-    fn answer(self, snapshot: &Snapshot<'_>) -> Result<Page, Problem> {
-        let ids = self.chosen.ids(snapshot.world)?;
+    fn answer(self, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
+        let ids = self.chosen.ids(snapshot.world, access)?;
         let filter = Filter {
             scopes: ids.scopes,
             keys: ids.keys,
@@ -99,22 +106,29 @@ impl Asked {
 }
 
 /// `GET /api/v1/calls/{id}`: with the events that it is made of.
-pub(crate) async fn get(State(app): FromApp, Path(id): Path<String>, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn get(
+    State(app): FromApp,
+    Path(id): Path<String>,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let answer = async {
+        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
         let mut ask = Ask::new(given);
         let at_least = ask.at_least()?;
         ask.end()?;
         let id: CallId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a call")))?;
         let (history, cluster) = (app.reactor.core.journal.reader(), app.reactor.core.cluster.clone());
-        let body = read(&app, "calls", at_least, move |snapshot| one(id, snapshot, &*history, &cluster)).await?;
+        let body = read(&app, "calls", at_least, move |snapshot| one(id, snapshot, &access, &*history, &cluster)).await?;
         Ok(Json(body).into_response())
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
-fn one(id: CallId, snapshot: &Snapshot<'_>, history: &dyn Reader, cluster: &str) -> Result<Value, Problem> {
-    let tenants: BTreeSet<TenantId> = snapshot.world.state.books.tenants.iter().map(|(id, _)| *id).collect();
-    let call = find(snapshot, id, &tenants).map_err(unreadable)?;
+fn one(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader, cluster: &str) -> Result<Value, Problem> {
+    let call = find(snapshot, id, &access.tenants(&snapshot.world.state)).map_err(unreadable)?;
     let call = call.ok_or_else(|| Problem::not_found(format!("there is no call {id}, or it is too old")))?;
     let mut body = shown(id, &call, snapshot.world);
     let records = call.events.iter().map(|n| history.read(*n, 1)).collect::<Result<Vec<_>, _>>();

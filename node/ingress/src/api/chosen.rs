@@ -1,6 +1,6 @@
 //! What a question is narrowed to: names and ids as they were given, looked up where the rows are.
 
-use super::{Problem, ask::Ask};
+use super::{Access, Problem, ask::Ask};
 use ::projections::World;
 use events::{KeyId, ProviderId, ScopeId, TenantId};
 use std::collections::BTreeSet;
@@ -54,9 +54,9 @@ impl Chosen {
     ///
     /// # Errors
     /// A name that nobody has.
-    pub fn ids(&self, world: &World) -> Result<Ids, Problem> {
+    pub fn ids(&self, world: &World, access: &Access) -> Result<Ids, Problem> {
         let books = &world.state.books;
-        let tenants = self.tenants(world)?;
+        let tenants = self.tenants(world, access)?;
         let full = |tenant: TenantId, name: &str| books.tenants.get(&tenant).map(|tenant| format!("{}/{name}", tenant.name));
         let is_called = |wanted: &str, id: String, name: &str, tenant: TenantId| {
             tenants.contains(&tenant) && (id == wanted || name == wanted || full(tenant, name).is_some_and(|full| full == wanted))
@@ -76,17 +76,18 @@ impl Chosen {
         Ok(Ids { scopes, keys, providers, models: texts(self.model.as_deref()), tags: texts(self.tag.as_deref()), tenants })
     }
 
-    fn tenants(&self, world: &World) -> Result<BTreeSet<TenantId>, Problem> {
-        let all = || world.state.books.tenants.iter();
+    fn tenants(&self, world: &World, access: &Access) -> Result<BTreeSet<TenantId>, Problem> {
+        let seen = access.tenants(&world.state);
+        let all = || world.state.books.tenants.iter().filter(|(id, _)| seen.contains(id));
         let found = ids("tenant", self.tenant.as_deref(), |wanted| {
             all().filter(|(id, tenant)| id.to_string() == wanted || tenant.name == wanted).map(|(id, _)| *id).collect()
         })?;
         Ok(found.unwrap_or_else(|| all().map(|(id, _)| *id).collect()))
     }
 
-    /// Whether what belongs to no tenant is wanted as well.
-    pub fn with_platform(&self) -> bool {
-        self.tenant.is_none()
+    /// Whether what belongs to no tenant is wanted as well, and may be seen.
+    pub fn with_platform(&self, access: &Access) -> bool {
+        self.tenant.is_none() && access.tenant.is_none()
     }
 }
 

@@ -1,17 +1,25 @@
 //! `GET /api/v1/export`: the whole configuration back as a file, secrets as `keep`.
 
-use super::{FromApp, Params, Problem, answered, ask::Ask, page::wants_yaml};
+use super::{FromApp, Params, Problem, answered, ask::Ask, let_in, page::wants_yaml};
 use axum::{
     Json,
     extract::State,
-    http::{HeaderMap, header},
+    http::{HeaderMap, Method, Uri, header},
     response::{IntoResponse, Response},
 };
 use cluster_config::export;
+use events::token::Need;
 
 /// JSON, or YAML by `Accept: application/yaml`.
-pub(crate) async fn get(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn get(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let answer = async {
+        let_in(&app, &headers, Need::Configure, &method, &uri).await?.of_platform()?;
         Ask::new(given).end()?;
         let file = app.reactor.core.look(export::export).await.ok_or_else(|| Problem::unavailable("the node is stopping"))?;
         Ok(if wants_yaml(&headers) {
@@ -20,5 +28,5 @@ pub(crate) async fn get(State(app): FromApp, axum::extract::Query(given): Params
             Json(file).into_response()
         })
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }

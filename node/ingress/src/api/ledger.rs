@@ -1,17 +1,17 @@
 //! `GET /api/v1/ledger/proof`: that the books close. For each budget `limit = settled + held + free` at a position; what is held is the sum
 //! of what open calls hold, and what is settled is what a second fold of the same history, written apart from the state's, comes to.
 
-use super::{FromApp, Params, Problem, answered, ask::Ask};
+use super::{FromApp, Params, Problem, answered, ask::Ask, let_in};
 use crate::App;
 use ::projections::{Projections, budgets::windows_at};
 use actors::root::Core;
 use axum::{
     Json,
     extract::State,
-    http::HeaderMap,
+    http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
-use events::{Amount, BudgetId, Owner, Position, Timestamp, Unit, limits, money::amount_text};
+use events::{Amount, BudgetId, Owner, Position, Timestamp, Unit, limits, money::amount_text, token::Need};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, time::Duration};
 
@@ -138,13 +138,20 @@ pub async fn prove(core: &Core, projections: &Projections) -> Result<Proof, Stri
 }
 
 /// `GET /api/v1/ledger/proof`.
-pub(crate) async fn proof(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn proof(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let answer = async {
+        let_in(&app, &headers, Need::Bill, &method, &uri).await?.of_platform()?;
         Ask::new(given).end()?;
         let proof = proved(&app).await?;
         Ok(Json(proof.shown()).into_response())
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 async fn proved(app: &App) -> Result<Proof, Problem> {

@@ -5,7 +5,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// One problem.
 #[derive(Clone, Debug)]
@@ -15,16 +15,33 @@ pub(crate) struct Problem {
     detail: String,
     /// The parameter, or the place in the body.
     path: Option<String>,
+    /// Several at once.
+    problems: Option<Value>,
 }
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
-        Problem { status, code, detail: detail.into(), path: None }
+        Problem { status, code, detail: detail.into(), path: None, problems: None }
     }
 
     /// A parameter that cannot be taken.
     pub fn parameter(name: &str, detail: impl Into<String>) -> Problem {
         Problem { path: Some(name.into()), ..Problem::new(StatusCode::BAD_REQUEST, "invalid_parameter", detail) }
+    }
+
+    /// With each of its parts, by place.
+    pub fn listing(self, problems: Value) -> Problem {
+        Problem { problems: Some(problems), ..self }
+    }
+
+    /// The configuration would not be in order.
+    pub fn is_invalid(&self) -> bool {
+        self.code == "invalid_configuration"
+    }
+
+    /// The same, seen from another side.
+    pub fn because(self, status: StatusCode, code: &'static str, why: &str) -> Problem {
+        Problem { status, code, detail: format!("{why}:\n{}", self.detail), ..self }
     }
 
     pub fn not_found(detail: impl Into<String>) -> Problem {
@@ -48,6 +65,9 @@ impl Problem {
         });
         if let Some(path) = self.path {
             body["path"] = path.into();
+        }
+        if let Some(problems) = self.problems {
+            body["problems"] = problems;
         }
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();

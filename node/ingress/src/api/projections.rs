@@ -3,6 +3,7 @@
 use super::{
     FromApp, Params, Problem, answered,
     ask::Ask,
+    let_in,
     page::{Page, Wanted},
 };
 use crate::App;
@@ -10,23 +11,30 @@ use ::projections::{Status, View};
 use axum::{
     Json,
     extract::{Path, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use events::Position;
+use events::{Position, token::Need};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `GET /api/v1/projections`.
-pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn list(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let answer = async {
+        let_in(&app, &headers, Need::Read, &method, &uri).await?.of_platform()?;
         let mut ask = Ask::new(given);
         let wanted = Wanted::read(&mut ask, &headers)?;
         ask.end()?;
         let rows = app.projections.views().iter().map(|view| shown(&app, view)).collect();
         Ok(Page::part(rows, &wanted)?.response(wanted.form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 /// `GET /api/v1/projections/{name}[?digest]`: with a digest over its rows, which is equal after every rebuild.
@@ -34,9 +42,12 @@ pub(crate) async fn get(
     State(app): FromApp,
     Path(name): Path<String>,
     axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
     headers: HeaderMap,
 ) -> Response {
     let answer = async {
+        let_in(&app, &headers, Need::Read, &method, &uri).await?.of_platform()?;
         let mut ask = Ask::new(given);
         let digest = ask.word("digest", &[("", true), ("true", true), ("false", false)])?.unwrap_or(false);
         ask.end()?;
@@ -50,17 +61,18 @@ pub(crate) async fn get(
         }
         Ok(Json(body).into_response())
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 /// `POST /api/v1/projections/{name}/rebuild`: builds it anew from the whole history, while what there is serves.
-pub(crate) async fn rebuild(State(app): FromApp, Path(name): Path<String>, headers: HeaderMap) -> Response {
+pub(crate) async fn rebuild(State(app): FromApp, Path(name): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
     let answer = async {
+        let_in(&app, &headers, Need::Operate, &method, &uri).await?.of_platform()?;
         let view = found(&app, &name)?;
         view.ask_rebuild();
         Ok((StatusCode::ACCEPTED, Json(shown(&app, &view))).into_response())
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 fn found(app: &App, name: &str) -> Result<Arc<View>, Problem> {

@@ -4,7 +4,7 @@ use super::{
     FromApp, Params, answered,
     ask::Ask,
     chosen::Chosen,
-    naming,
+    let_in, naming,
     page::{Page, Wanted},
     read, unreadable,
 };
@@ -12,8 +12,12 @@ use ::projections::{
     World,
     providers::{Group, Health, Histogram, Query},
 };
-use axum::{extract::State, http::HeaderMap, response::Response};
-use events::{Every, Position, ProviderId};
+use axum::{
+    extract::State,
+    http::{HeaderMap, Method, Uri},
+    response::Response,
+};
+use events::{Every, Position, ProviderId, token::Need};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -26,9 +30,17 @@ enum By {
 }
 
 /// `GET /api/v1/providers/health`.
-pub(crate) async fn health(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn health(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let now = app.reactor.core.clock.now();
     let answer = async {
+        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
+        access.of_platform()?; // their figures are of all tenants together
         let mut ask = Ask::new(given);
         let at_least = ask.at_least()?;
         let (from, until) = ask.range(now.plus(Duration::from_secs(3_600)), now.minus(SINCE))?;
@@ -38,7 +50,7 @@ pub(crate) async fn health(State(app): FromApp, axum::extract::Query(given): Par
         let form = wanted.form;
         let page = read(&app, "providers", at_least, move |snapshot| {
             let all = || snapshot.world.state.books.providers.iter().map(|(id, _)| *id).collect::<Vec<ProviderId>>();
-            let providers = chosen.ids(snapshot.world)?.providers.map_or_else(all, |ids| ids.into_iter().collect());
+            let providers = chosen.ids(snapshot.world, &access)?.providers.map_or_else(all, |ids| ids.into_iter().collect());
             let query = Query { providers, from, until, by_model: by.contains(&By::Model), by_hour: by.contains(&By::Hour) };
             let groups = query.run(snapshot).map_err(unreadable)?;
             let rows = groups.into_iter().map(|(group, health)| shown(group, &health, snapshot.world)).collect();
@@ -46,7 +58,7 @@ pub(crate) async fn health(State(app): FromApp, axum::extract::Query(given): Par
         });
         Ok(page.await?.response(form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 fn quantiles(histogram: &Histogram, unit: f64) -> Value {

@@ -1,10 +1,10 @@
 //! `GET /api/v1/usage`: what was used, by any dimension.
 
 use super::{
-    FromApp, Params, Problem, answered,
+    Access, FromApp, Params, Problem, answered,
     ask::Ask,
     chosen::Chosen,
-    naming,
+    let_in, naming,
     page::{Page, Wanted},
     read,
 };
@@ -14,10 +14,10 @@ use ::projections::{
 };
 use axum::{
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, Method, StatusCode, Uri},
     response::Response,
 };
-use events::{Every, Position, Timestamp};
+use events::{Every, Position, Timestamp, token::Need};
 use serde_json::{Map, Value, json};
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -46,18 +46,25 @@ struct Asked {
 }
 
 /// `GET /api/v1/usage`.
-pub(crate) async fn list(State(app): FromApp, axum::extract::Query(given): Params, headers: HeaderMap) -> Response {
+pub(crate) async fn list(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let now = app.reactor.core.clock.now();
     let answer = async {
+        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
         let mut ask = Ask::new(given);
         let at_least = ask.at_least()?;
         let asked = Asked::read(&mut ask, &headers, now)?;
         ask.end()?;
         let form = asked.wanted.form;
-        let page = read(&app, "usage", at_least, move |snapshot| asked.answer(snapshot)).await?;
+        let page = read(&app, "usage", at_least, move |snapshot| asked.answer(snapshot, &access)).await?;
         Ok(page.response(form))
     };
-    answered(&app, &headers, answer).await
+    answered(&app, answer).await
 }
 
 impl Asked {
@@ -74,8 +81,8 @@ impl Asked {
         })
     }
 
-    fn answer(&self, snapshot: &Snapshot<'_>) -> Result<Page, Problem> {
-        let query = self.query(snapshot.world)?;
+    fn answer(&self, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
+        let query = self.query(snapshot.world, access)?;
         let groups = query.run(snapshot).map_err(|fault| Problem::new(StatusCode::BAD_REQUEST, "too_much", fault.0))?;
         let mut rows: Vec<(Group, Sums)> = groups.into_iter().collect();
         match self.order {
@@ -90,8 +97,8 @@ impl Asked {
         Ok(page.saying("at", Position::new(snapshot.next()).to_string()))
     }
 
-    fn query(&self, world: &World) -> Result<Query, Problem> {
-        let ids = self.chosen.ids(world)?;
+    fn query(&self, world: &World, access: &Access) -> Result<Query, Problem> {
+        let ids = self.chosen.ids(world, access)?;
         let filter = Filter { scopes: ids.scopes, keys: ids.keys, models: ids.models, providers: ids.providers, tags: ids.tags };
         let mut range = Range::hours(self.from, self.until);
         if let Some(step) = self.step {

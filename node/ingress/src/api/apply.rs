@@ -1,0 +1,58 @@
+//! `POST /api/v1/apply[?dry_run&prune]`: a configuration file, variables filled in.
+
+use super::{FromApp, Params, Problem, answered, let_in};
+use actors::administration::{Applied, ApplyFault};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    http::{HeaderMap, Method, StatusCode, Uri},
+    response::{IntoResponse, Response},
+};
+use events::token::Need;
+use serde_json::{Value, json};
+
+pub(crate) async fn post(
+    State(app): FromApp,
+    axum::extract::Query(given): Params,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let answer = async {
+        let on = |name: &str| given.get(name).is_some_and(|value| value != "false");
+        let need = if on("dry_run") { Need::Read } else { Need::Configure };
+        let access = let_in(&app, &headers, need, &method, &uri).await?;
+        access.of_platform()?;
+        let text = std::str::from_utf8(&body).map_err(|_| invalid("the file is not UTF-8"))?;
+        // The node's own environment is not the sender's: what is left unfilled is an error.
+        let applied = app.administration.apply(text, &|_| None, on("prune"), on("dry_run"), access.principal).await;
+        applied.map(|applied| Json(shown(&applied)).into_response()).map_err(|fault| problem(&fault, ""))
+    };
+    answered(&app, answer).await
+}
+
+fn invalid(detail: impl Into<String>) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "invalid_configuration", detail)
+}
+
+fn shown(applied: &Applied) -> Value {
+    json!({"position": applied.position.to_string(), "changes": applied.changes, "secrets": applied.secrets})
+}
+
+/// With paths as the caller knows them: without the `place` that its part has in the file.
+pub(crate) fn problem(fault: &ApplyFault, place: &str) -> Problem {
+    match fault {
+        ApplyFault::Problems(problems) => {
+            let path = |path: &str| path.strip_prefix(place).unwrap_or(path).to_owned();
+            let lines: Vec<String> = problems.iter().map(|problem| format!("{}: {}", path(&problem.path), problem.message)).collect();
+            let list = problems.iter().map(|problem| json!({"path": path(&problem.path), "message": problem.message})).collect();
+            invalid(lines.join("\n")).listing(list)
+        }
+        ApplyFault::Stopped { done, why } => {
+            let detail = format!("after {done} changes: {why}; applying the same file again goes on from there");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "apply_stopped", detail)
+        }
+    }
+}

@@ -1,0 +1,135 @@
+"""Administration by REST: each thing as its entry of the configuration file, while the node serves."""
+
+import httpx
+import openai
+import pytest
+from conftest import ADMIN, APP, HELLO, Node
+from views import AUTHORIZED, config, every, get
+
+
+@pytest.fixture(scope="module")
+def node(sim, tmp_path_factory):
+    node = Node(tmp_path_factory.mktemp("administration"), config(sim))
+    yield node
+    node.stop()
+
+
+def send(node, method, path, body=None, code=200, **headers):
+    answer = httpx.request(method, f"{node.url}/api/v1/{path}", json=body, headers={**AUTHORIZED, **{name.replace("_", "-"): value for name, value in headers.items()}}, timeout=30)
+    assert answer.status_code == code, f"{answer.status_code} {answer.text}"
+    return answer.json()
+
+
+def call(node, secret, model="fast"):
+    return openai.OpenAI(api_key=secret, base_url=f"{node.url}/v1", max_retries=0).chat.completions.create(model=model, messages=HELLO)
+
+
+def test_each_kind_is_listed_as_the_file_says_it(node):
+    exported = get(node, "export")
+    for kind in ("tenants", "scopes", "keys", "providers", "models"):
+        rows = every(node, kind, limit=2)
+        assert [row["spec"] for row in rows] == exported[kind] and len({row["id"] for row in rows}) == len(rows)
+        for row in rows:
+            by_id = get(node, f"{kind}/{row['id']}")
+            assert by_id == {**row, **{name: by_id[name] for name in ("spend", "calls") if name in by_id}}
+
+
+def test_a_team_is_made_used_and_taken_away(node):
+    send(node, "PUT", "tenants/initech", {"budgets": [{"limit": "10 USD", "every": "day"}]}, code=201)
+    send(node, "PUT", "scopes/tps", {"kind": "team", "parent": "initech", "rpm_limit": 100}, code=201)
+    made = send(node, "PUT", "keys/reports", {"scope": "tps", "models": ["fast"]}, code=201)
+    assert made["spec"]["secret"] == "keep" and made["tenant"] == "initech" and made["status"] == "live"
+    assert call(node, made["secret"]).choices
+    with pytest.raises(openai.PermissionDeniedError):
+        call(node, made["secret"], "claude")
+    widened = send(node, "PUT", f"keys/{made['id']}", {**made["spec"], "models": ["fast", "claude"]})
+    assert "secret" not in widened and call(node, made["secret"], "claude").choices
+    assert get(node, "keys/reports")["calls"]["finished"] == 2
+    in_use = send(node, "DELETE", "scopes/tps", code=409)
+    assert in_use["code"] == "in_use" and "tps" in in_use["detail"]
+    assert send(node, "DELETE", "keys/reports")["deleted"] is True
+    with pytest.raises(openai.AuthenticationError):
+        call(node, made["secret"])
+    send(node, "DELETE", "scopes/tps")
+    send(node, "DELETE", "tenants/initech")
+    send(node, "GET", "tenants/initech", code=404)
+    kinds = [row["type"].split(".")[1:3] for row in get(node, "audit", limit=20)["data"]]
+    assert ["key", "revoked"] in kinds and ["scope", "closed"] in kinds and ["tenant", "closed"] in kinds
+
+
+def test_a_model_and_its_provider(node, sim):
+    send(node, "PUT", "providers/second", {"dialect": "openai", "base_url": f"{sim.url}/v1", "api_key": "sk-second-upstream"}, code=201)
+    model = {"targets": [{"provider": "second", "model": "sim-x"}], "price": {"input_per_mtok": "1", "output_per_mtok": "1"}, "max_output_tokens": 64}
+    send(node, "PUT", "models/extra", model, code=201)
+    assert call(node, APP, "extra").choices
+    assert send(node, "DELETE", "providers/second", code=409)["code"] == "in_use"
+    send(node, "DELETE", "models/extra")
+    with pytest.raises(openai.NotFoundError):
+        call(node, APP, "extra")
+    kept = send(node, "PUT", "providers/second", {"dialect": "openai", "base_url": f"{sim.url}/v1", "api_key": "keep", "max_parallel_requests": 3})
+    assert kept["spec"]["max_parallel_requests"] == 3 and "sk-second" not in str(kept)
+    send(node, "DELETE", "providers/second")
+
+
+def test_writers_do_not_overwrite_each_other(node):
+    one = get(node, "scopes/search")
+    send(node, "PUT", "scopes/search", {**one["spec"], "rpm_limit": 500}, If_Match=one["etag"])
+    late = send(node, "PUT", "scopes/search", {**one["spec"], "rpm_limit": 9}, code=412, If_Match=one["etag"])
+    assert late["code"] == "changed" and get(node, "scopes/search")["spec"]["rpm_limit"] == 500
+    send(node, "DELETE", "scopes/search", code=412, If_Match=one["etag"])
+    send(node, "PUT", "scopes/search", one["spec"], code=412, If_None_Match="*")
+    send(node, "PUT", "scopes/nobody", {"kind": "team", "parent": "acme"}, code=412, If_Match="*")
+    send(node, "PUT", "scopes/search", one["spec"], If_Match="*")
+
+
+def test_a_key_is_blocked_let_in_and_rotated(node):
+    key = send(node, "PUT", "keys/turning", {"scope": "team"}, code=201)
+    assert send(node, "POST", "keys/turning/block")["status"] == "blocked"
+    with pytest.raises(openai.AuthenticationError):
+        call(node, key["secret"])
+    assert send(node, "POST", "keys/turning/unblock")["status"] == "live"
+    assert call(node, key["secret"]).choices
+    fresh = send(node, "POST", "keys/turning/rotate")["secret"]
+    assert fresh != key["secret"] and call(node, fresh).choices
+    with pytest.raises(openai.AuthenticationError):
+        call(node, key["secret"])
+    send(node, "POST", "keys/turning/paint", code=404)
+    send(node, "DELETE", "keys/turning")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "code", "place"),
+    [
+        ("keys/x", {"scope": "nowhere"}, 400, "scope"),
+        ("keys/x", {"scope": "team", "budgets": [{"limit": "ten USD", "every": "day"}]}, 400, "budgets[0].limit"),
+        ("keys/x", {"scope": "team", "colour": "red"}, 400, "colour"),
+        ("keys/x", {"scope": "team", "name": "y"}, 400, None),
+        ("models/x", {"targets": [{"provider": "nobody", "model": "m"}]}, 400, "targets[0].provider"),
+        ("tenants/x", [1], 400, None),
+    ],
+)
+def test_what_is_wrong_is_named_where_it_stands(node, path, body, code, place):
+    problem = send(node, "PUT", path, body, code=code)
+    if place:
+        assert place in [part["path"] for part in problem["problems"]], problem
+    send(node, "GET", path, code=404)
+
+
+def test_names_that_two_tenants_have(node):
+    twice = send(node, "GET", "keys/app", code=409)
+    assert twice["code"] == "ambiguous"
+    assert get(node, "keys/umbrella%2Fapp")["tenant"] == "umbrella"
+    assert get(node, "keys/acme%2Fapp")["tenant"] == "acme"
+    made = send(node, "PUT", "keys/umbrella%2Fsecond", {"scope": "umbrella"}, code=201)
+    assert (made["name"], made["tenant"]) == ("second", "umbrella")
+    send(node, "DELETE", f"keys/{made['id']}")
+
+
+def test_what_was_set_is_there_after_a_kill(node):
+    send(node, "PUT", "scopes/lasting", {"kind": "team", "parent": "acme", "budgets": [{"limit": "3 USD", "every": "week"}]}, code=201)
+    before = get(node, "scopes/lasting")
+    node.kill()
+    node.start()
+    # the file that the node starts with names other things only
+    assert get(node, "scopes/lasting") == before
+    assert ADMIN not in str(before)
