@@ -109,12 +109,12 @@ def test_a_tenants_token_never_names_what_is_anothers(node, tokens):
         query = {chance.choice(parameters): chance.choice(values) for _ in range(chance.randrange(4))} if round % 5 else {}
         answer = ask(node, path.format(id=id), tokens[chance.choice(ROLES[:4]), own], params=query)
         said = answer.text
-        for asked in [*query.values(), id]:  # what was asked may come back in an error
+        for asked in sorted([*query.values(), id], key=len, reverse=True):  # what was asked may come back in an error
             said = said.replace(asked, "") if answer.status_code >= 400 else said
         words = set(re.findall(r"[A-Za-z0-9_]+", said))
         assert not words & foreign, f"{answer.url} by a token of {own}: {sorted(words & foreign)[:5]}"
         seen += answer.status_code == 200
-    assert seen > 150
+    assert seen > 100
 
 
 def test_platform_budgets_and_others_calls_are_not_there(node, tokens):
@@ -129,18 +129,20 @@ def test_platform_budgets_and_others_calls_are_not_there(node, tokens):
     assert own == [row for row in both if row["tenant"] == "acme"]
 
 
+def denials(node, name):
+    rows = get(node, "audit", kind="token", limit=10000)["data"]
+    return [row for row in rows if row["type"] == "tollgate.token.denied.v1" and row["by"].get("name") == name]
+
+
 def test_a_refused_change_and_a_made_one_stand_in_the_audit(node, tokens):
-    assert ask(node, "apply", tokens["auditor", None], "POST", content="tenants: []").status_code == 403
-    denied = [row for row in get(node, "audit", kind="token", limit=1000)["data"] if row["type"] == "tollgate.token.denied.v1" and row["after"]["name"] == "auditor-None"]
-    assert denied[0]["after"]["what"] == "POST /api/v1/apply" and denied[0]["by"]["name"] == "auditor-None"
-    before = len(denied)
+    curious = make(node, "curious", "auditor")["secret"]
     for _ in range(5):
-        ask(node, "apply", tokens["auditor", None], "POST", content="tenants: []")
-    after = [row for row in get(node, "audit", kind="token", limit=1000)["data"] if row["type"] == "tollgate.token.denied.v1" and row["after"]["name"] == "auditor-None"]
-    assert len(after) == before, "not more often than every ten seconds"
+        assert ask(node, "apply", curious, "POST", content="tenants: []").status_code == 403
+    found = denials(node, "curious")
+    assert [row["after"]["what"] for row in found] == ["POST /api/v1/apply"], "not more often than every ten seconds"
     changed = config_with_limit(node)
-    assert ask(node, "apply", tokens["admin", None], "POST", json=changed).status_code == 200
-    rows = get(node, "audit", kind="tenant", limit=1)["data"]
+    applied = ask(node, "apply", tokens["admin", None], "POST", json=changed)
+    rows = get(node, "audit", kind="tenant", limit=1, at_least=applied.json()["position"])["data"]
     assert rows[0]["by"]["name"] == "admin-None" and rows[0]["after"]["rates"]["rpm_limit"] == 12345
 
 
