@@ -274,6 +274,23 @@ impl Administration {
         }
     }
 
+    /// Whether there is anything but the price book.
+    pub async fn is_configured(&self) -> bool {
+        let look = |state: &State| !state.books.tenants.is_empty() || !state.books.providers.is_empty();
+        self.core.look(look).await.unwrap_or(true)
+    }
+
+    /// A provider whose stored secret the master key does not open; None: it opens all that there are.
+    pub async fn sealed_by_another(&self) -> Option<String> {
+        let secrets = (self.secrets)();
+        let look = move |state: &State| {
+            let mut sealed = state.books.providers.iter().filter(|(_, provider)| !provider.closed && provider.secret.is_some());
+            let lost = sealed.find(|(id, _)| secrets.unsealed(**id, state).is_none());
+            lost.map(|(_, provider)| provider.settings.name.clone())
+        };
+        self.core.look(look).await.flatten()
+    }
+
     /// Brings the price book to the shipped edition, if there is none yet: prices in force are events, and a new build changes none.
     ///
     /// # Errors

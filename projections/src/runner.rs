@@ -50,11 +50,6 @@ impl Projections {
         self.views.iter().find(|view| view.name() == name)
     }
 
-    /// Events in the history.
-    pub fn end(&self) -> u64 {
-        self.reader.end()
-    }
-
     /// Somebody waits for what is in the history and not in the views.
     pub fn ask(&self) {
         self.asked.store(true, Ordering::Release);

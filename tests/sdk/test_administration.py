@@ -1,9 +1,12 @@
 """Administration by REST: each thing as its entry of the configuration file, while the node serves."""
 
+import os
+import subprocess
+
 import httpx
 import openai
 import pytest
-from conftest import ADMIN, APP, HELLO, Node
+from conftest import ADMIN, APP, BINARY, HELLO, Node, wait_for
 from views import AUTHORIZED, config, every, get
 
 
@@ -133,3 +136,31 @@ def test_what_was_set_is_there_after_a_kill(node):
     # the file that the node starts with names other things only
     assert get(node, "scopes/lasting") == before
     assert ADMIN not in str(before)
+
+
+def restarted(node, *flags, **env):
+    """What comes of a start on the same data without its file."""
+    node.kill()
+    environment = {**os.environ, "TOLLGATE_ADMIN_TOKEN": ADMIN, **env}
+    command = [BINARY, "serve", "--listen", f"127.0.0.1:{node.port}", "--data", node.folder / "data", *flags]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_another_master_key_is_refused(node):
+    process = restarted(node, TOLLGATE_MASTER_KEY="ab" * 32)
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 1 and "the master key does not open the secret of provider" in err, err
+    node.start()
+    assert call(node, APP).choices
+
+
+def test_a_start_without_a_file_changes_nothing(node):
+    before = [row["id"] for row in every(node, "keys")]
+    process = restarted(node, OPENAI_API_KEY="sk-from-the-environment")
+    try:
+        wait_for(f"{node.url}/readyz", process)
+        assert [row["id"] for row in every(node, "keys")] == before and call(node, APP).choices
+    finally:
+        process.kill()
+        process.communicate()
+    node.start()

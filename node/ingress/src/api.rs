@@ -90,9 +90,12 @@ async fn read<R: Send + 'static>(
     tokio::task::spawn_blocking(reading).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
 }
 
-/// Waits until a view shows a position. Without one it is given a moment to show what is in the history now.
+/// Waits until a view shows a position. Without one it is given a moment to show what there is now.
 async fn wait_for(app: &App, view: &View, at_least: Option<u64>) -> Result<(), Problem> {
-    let (position, wait) = at_least.map_or((app.projections.end(), limits::QUERY_FRESH_WAIT), |position| (position, limits::QUERY_WAIT));
+    let (position, wait) = match at_least {
+        Some(position) => (position, limits::QUERY_WAIT),
+        None => (app.reactor.core.look(|state| state.position()).await.unwrap_or_default(), limits::QUERY_FRESH_WAIT),
+    };
     let reached = async {
         while view.next() < position {
             app.projections.ask();

@@ -1,6 +1,6 @@
 //! The endpoints of a call: who asks, what for, and the answer as it comes.
 
-use crate::{App, Body, KeyRefusal, bare, guess_dialect, principal};
+use crate::{App, Body, KeyRefusal, api::Problem, bare, guess_dialect, principal};
 use actors::{
     call::{self, Incoming, Reply, ReplyBody},
     fault::{Fault, Side},
@@ -276,6 +276,10 @@ pub(crate) fn refuse_route(app: &App, path: &str, headers: &HeaderMap, fault: &F
 /// No such route.
 pub(crate) async fn unknown(State(app): State<App>, request: axum::extract::Request) -> axum::response::Response {
     let path = request.uri().path();
+    if path.starts_with("/api/") {
+        let problem = Problem::new(StatusCode::NOT_FOUND, "unknown_url", format!("there is no {} {path} here", request.method()));
+        return problem.response(&app.new_call_id().to_string());
+    }
     let bare_path = path.strip_prefix("/v1").unwrap_or(path);
     let message = if bare_path.starts_with("/responses/") {
         "stored responses are not served: this gateway passes `POST /v1/responses` only".to_owned()
@@ -289,6 +293,9 @@ pub(crate) async fn unknown(State(app): State<App>, request: axum::extract::Requ
 /// A known route, asked by a method that it does not have.
 pub(crate) async fn wrong_method(State(app): State<App>, request: axum::extract::Request) -> axum::response::Response {
     let message = format!("{} does not take {}", request.uri().path(), request.method());
+    if request.uri().path().starts_with("/api/") {
+        return Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message).response(&app.new_call_id().to_string());
+    }
     let fault = Fault::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::InvalidRequest, "method_not_allowed", Side::Policy, message);
     refuse_route(&app, request.uri().path(), request.headers(), &fault)
 }

@@ -195,9 +195,17 @@ async fn configure(
     config: Option<&str>,
     vars: &(dyn Fn(&str) -> Option<String> + Sync),
 ) -> Result<(), Failure> {
+    if let Some(provider) = administration.sealed_by_another().await {
+        return Err(format!(
+            "the master key does not open the secret of provider `{provider}`: it is not the one that this data was written with; put the right one back"
+        )
+        .into());
+    }
     administration.ship_catalogue().await.map_err(apply_failure)?;
     let applied = match config {
         Some(text) => administration.apply(text, vars, false, false, Principal::System).await,
+        // what is configured already stays as it is: nobody asked for a key that lets everything in
+        None if administration.is_configured().await => return Ok(()),
         None => administration.apply_config(cluster_config::from_environment(vars), false, false, Principal::System).await,
     };
     let applied = applied.map_err(apply_failure)?;

@@ -1,6 +1,6 @@
 //! `POST /api/v1/apply[?dry_run&prune]`: a configuration file, variables filled in.
 
-use super::{FromApp, Params, Problem, answered, let_in};
+use super::{FromApp, Params, Problem, answered, ask::Ask, let_in};
 use actors::administration::{Applied, ApplyFault};
 use axum::{
     Json,
@@ -21,13 +21,16 @@ pub(crate) async fn post(
     body: Bytes,
 ) -> Response {
     let answer = async {
-        let on = |name: &str| given.get(name).is_some_and(|value| value != "false");
-        let need = if on("dry_run") { Need::Read } else { Need::Configure };
+        let mut ask = Ask::new(given);
+        let (dry_run, prune) = (ask.flag("dry_run"), ask.flag("prune"));
+        let need = if matches!(dry_run, Ok(true)) { Need::Read } else { Need::Configure };
         let access = let_in(&app, &headers, need, &method, &uri).await?;
         access.of_platform()?;
+        let (dry_run, prune) = (dry_run?, prune?);
+        ask.end()?; // a misspelt `dry_run` must not apply
         let text = std::str::from_utf8(&body).map_err(|_| invalid("the file is not UTF-8"))?;
         // The node's own environment is not the sender's: what is left unfilled is an error.
-        let applied = app.administration.apply(text, &|_| None, on("prune"), on("dry_run"), access.principal).await;
+        let applied = app.administration.apply(text, &|_| None, prune, dry_run, access.principal).await;
         applied.map(|applied| Json(shown(&applied)).into_response()).map_err(|fault| problem(&fault, ""))
     };
     answered(&app, answer).await

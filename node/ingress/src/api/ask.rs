@@ -24,6 +24,16 @@ impl Ask {
         self.given.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
+    /// Something that is asked for by being there, unless it says `false`.
+    pub fn flag(&mut self, name: &'static str) -> Result<bool, Problem> {
+        self.known.insert(name);
+        match self.given.get(name).map(String::as_str) {
+            None | Some("false") => Ok(false),
+            Some("" | "true") => Ok(true),
+            Some(other) => Err(Problem::parameter(name, format!("`{other}` is neither true nor false"))),
+        }
+    }
+
     /// One of a few words.
     pub fn word<T: Copy>(&mut self, name: &'static str, words: &[(&str, T)]) -> Result<Option<T>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };

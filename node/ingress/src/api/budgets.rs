@@ -32,12 +32,12 @@ pub(crate) async fn list(
     let answer = async {
         let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
         let mut ask = Ask::new(given);
-        let (at_least, closed) = (ask.at_least()?, ask.word("closed", &[("true", true), ("false", false)])?);
+        let (at_least, closed) = (ask.at_least()?, ask.flag("closed")?);
         let (chosen, wanted) = (Chosen::read(&mut ask), Wanted::read(&mut ask, &headers)?);
         ask.end()?;
         let form = wanted.form;
         let page = read(&app, "budgets", at_least, move |snapshot| {
-            let rows = now_rows(snapshot, &chosen, &access, now, closed.unwrap_or(false))?;
+            let rows = now_rows(snapshot, &chosen, &access, now, closed)?;
             Ok(Page::part(rows, &wanted)?.saying("at", Position::new(snapshot.next()).to_string()))
         });
         Ok(page.await?.response(form))

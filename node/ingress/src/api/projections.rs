@@ -49,7 +49,7 @@ pub(crate) async fn get(
     let answer = async {
         let_in(&app, &headers, Need::Read, &method, &uri).await?.of_platform()?;
         let mut ask = Ask::new(given);
-        let digest = ask.word("digest", &[("", true), ("true", true), ("false", false)])?.unwrap_or(false);
+        let digest = ask.flag("digest")?;
         ask.end()?;
         let view = found(&app, &name)?;
         let mut body = shown(&app, &view);
