@@ -6,6 +6,7 @@
 mod catalogue;
 mod config;
 mod environment;
+pub mod explain;
 pub mod export;
 mod fields;
 mod file;

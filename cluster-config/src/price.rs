@@ -76,21 +76,24 @@ impl Rates {
         }
     }
 
+    fn parts(&self, usage: &Usage) -> [(&'static str, i128, u64); 11] {
+        [
+            ("input", self.input, usage.input),
+            ("cache_read", self.cache_read, usage.cache_read),
+            ("cache_write", self.cache_write, usage.cache_write),
+            ("cache_write_1h", self.cache_write_1h, usage.cache_write_1h),
+            ("audio_input", self.audio_input, usage.audio_input),
+            ("output", self.output, usage.output),
+            ("reasoning", self.reasoning, usage.reasoning),
+            ("audio_output", self.audio_output, usage.audio_output),
+            ("images", self.image, usage.images),
+            ("searches", self.search, usage.searches),
+            ("request", self.request, 1),
+        ]
+    }
+
     fn cost(&self, usage: &Usage) -> Money {
-        let parts = [
-            (self.input, usage.input),
-            (self.cache_read, usage.cache_read),
-            (self.cache_write, usage.cache_write),
-            (self.cache_write_1h, usage.cache_write_1h),
-            (self.audio_input, usage.audio_input),
-            (self.output, usage.output),
-            (self.reasoning, usage.reasoning),
-            (self.audio_output, usage.audio_output),
-            (self.image, usage.images),
-            (self.search, usage.searches),
-            (self.request, 1),
-        ];
-        parts.into_iter().map(|(rate, count)| Money(rate.saturating_mul(count.into()))).sum()
+        self.parts(usage).into_iter().map(|(_, rate, count)| Money(rate.saturating_mul(count.into()))).sum()
     }
 
     /// The dearest of the classes that may occur for every token.
@@ -114,12 +117,38 @@ impl Rates {
     }
 }
 
+/// One class of what was used, and what it came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// As in [`Usage`]; `request` is the call itself.
+    pub class: &'static str,
+    pub count: u64,
+    pub each: Money,
+    pub cost: Money,
+}
+
+/// [`cost`], class by class; what costs nothing and was not used is left out.
+pub fn lines(price: &Price, usage: &Usage, tier: Option<&str>) -> Vec<Line> {
+    let parts = rates(price, usage, tier).parts(usage).into_iter();
+    let line = |(class, rate, count): (&'static str, i128, u64)| Line {
+        class,
+        count,
+        each: Money(rate),
+        cost: Money(rate.saturating_mul(count.into())),
+    };
+    parts.map(line).filter(|line| line.count > 0 && (line.class != "request" || line.each != Money::ZERO)).collect()
+}
+
+fn rates(price: &Price, usage: &Usage, tier: Option<&str>) -> Rates {
+    let tiered = of_tier(price, tier);
+    let long = tiered.long.as_ref().filter(|long| usage.tokens_in() > long.above_tokens);
+    Rates::of(long.map_or(tiered, |long| &long.price))
+}
+
 /// What a usage costs. `tier` is the service tier that the answer names (else the one asked for); one without prices of its own costs
 /// the plain price. A request with more input than the price's threshold is charged at its dearer prices as a whole.
 pub fn cost(price: &Price, usage: &Usage, tier: Option<&str>) -> Money {
-    let tiered = of_tier(price, tier);
-    let long = tiered.long.as_ref().filter(|long| usage.tokens_in() > long.above_tokens);
-    Rates::of(long.map_or(tiered, |long| &long.price)).cost(usage)
+    rates(price, usage, tier).cost(usage)
 }
 
 /// The most that a call with so much input and output can cost: the dearest class that can occur for every token, the dearest tier,

@@ -78,6 +78,29 @@ pub enum AttemptEnd {
     Cut,
 }
 
+impl AttemptEnd {
+    /// The word of JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            AttemptEnd::Ok => "ok",
+            AttemptEnd::Status(_) => "status",
+            AttemptEnd::NotSent => "not_sent",
+            AttemptEnd::Broken => "broken",
+            AttemptEnd::TimedOut => "timed_out",
+            AttemptEnd::Cancelled => "cancelled",
+            AttemptEnd::Cut => "cut",
+        }
+    }
+
+    /// The error status that it ended in.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            AttemptEnd::Status(status) => Some(status),
+            _ => None,
+        }
+    }
+}
+
 /// One try of a call at one upstream.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {

@@ -1,6 +1,6 @@
 //! What was configured, as of a position: names, trees, limits. Folded from every event but those of calls, which it does not hold.
 
-use crate::{Fault, draft::Draft, key::Key};
+use crate::{Fault, Snapshot, draft::Draft, key::Key};
 use events::{Event, KeyId, ScopeId, State, TenantId, envelope::Recorded};
 use std::{collections::BTreeSet, ops::ControlFlow, sync::Arc};
 use store::{Reading, rows::Order};
@@ -17,14 +17,26 @@ pub struct World {
 impl World {
     /// Folds again what was kept.
     pub(crate) fn load(reading: &Reading<'_>) -> Result<World, Fault> {
+        World::fold_up_to(reading, Key::of(TABLE).end())
+    }
+
+    fn fold_up_to(reading: &Reading<'_>, end: Vec<u8>) -> Result<World, Fault> {
         let mut world = World::default();
         let mut folded = Ok(());
-        let (from, end) = (Key::of(TABLE).bytes(), Key::of(TABLE).end());
+        let from = Key::of(TABLE).bytes();
         reading.visit(&from, &end, Order::Ascending, &mut |_, leaf| {
             folded = Recorded::read(leaf).and_then(|record| world.take(&record)).map_err(Fault::from);
             if folded.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         folded.map(|()| world)
+    }
+
+    /// The same as of an earlier position: the events before it.
+    ///
+    /// # Errors
+    /// Rows that cannot be read.
+    pub fn at(snapshot: &Snapshot<'_>, position: u64) -> Result<World, Fault> {
+        World::fold_up_to(snapshot.rows, Key::of(TABLE).u64(position).bytes())
     }
 
     /// Where the leaf of an event lies.

@@ -3,7 +3,7 @@
 use super::parts;
 use crate::{
     BudgetId, Figures, Position, State,
-    call::{Adjusted, Admitted, Attempt, AttemptEnd, Bound, Decision, Event, Extended, Finished, Orphaned, Translated, Unsent},
+    call::{Adjusted, Admitted, Attempt, Bound, Decision, Event, Extended, Finished, Orphaned, Translated, Unsent},
 };
 use serde_json::{Value, json};
 
@@ -64,17 +64,8 @@ fn apart(budget: BudgetId, used: &Figures) -> Value {
 }
 
 fn attempt(attempt: &Attempt, state: &State) -> Value {
-    let (end, status) = match attempt.end {
-        AttemptEnd::Ok => ("ok", None),
-        AttemptEnd::Status(status) => ("status", Some(status)),
-        AttemptEnd::NotSent => ("not_sent", None),
-        AttemptEnd::Broken => ("broken", None),
-        AttemptEnd::TimedOut => ("timed_out", None),
-        AttemptEnd::Cancelled => ("cancelled", None),
-        AttemptEnd::Cut => ("cut", None),
-    };
     json!({
-        "provider": parts::provider_name(attempt.provider, state), "model": attempt.model, "end": end, "status": status,
+        "provider": parts::provider_name(attempt.provider, state), "model": attempt.model, "end": attempt.end.as_str(), "status": attempt.end.status(),
         "cost": attempt.cost.to_string(), "tokens": attempt.tokens, "first_byte_ms": attempt.first_byte_ms, "total_ms": attempt.total_ms,
         "upstream_id": attempt.upstream_id,
     })

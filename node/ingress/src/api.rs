@@ -10,6 +10,7 @@ mod capabilities;
 mod chosen;
 mod entries;
 mod events;
+mod explain;
 mod export;
 mod ledger;
 mod naming;
@@ -50,6 +51,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/v1/usage", routing::get(usage::list))
         .route("/api/v1/calls", routing::get(calls::list))
         .route("/api/v1/calls/{id}", routing::get(calls::get))
+        .route("/api/v1/calls/{id}/explain", routing::get(explain::get))
         .route("/api/v1/budgets", routing::get(budgets::list))
         .route("/api/v1/budgets/{id}/windows", routing::get(budgets::list_windows))
         .route("/api/v1/export", routing::get(export::get))

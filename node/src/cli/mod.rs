@@ -3,6 +3,7 @@
 mod apply;
 mod calls;
 mod client;
+mod explain;
 mod export;
 mod import;
 mod proof;
@@ -48,6 +49,8 @@ enum Verb {
     Usage(usage::Flags),
     /// Calls, as they are, or as they end.
     Calls(calls::Flags),
+    /// Why a call went where it went, and what it cost: its decision made again.
+    Explain(explain::Flags),
     /// Whether the books close now: each budget's limit, settled, held and free, and the records behind them.
     Proof(proof::Flags),
     /// The whole configuration back as a file, secrets as `keep`.
@@ -76,6 +79,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Apply(flags) => apply::run(&flags),
         Verb::Usage(flags) => usage::run(&flags),
         Verb::Calls(flags) => calls::run(&flags),
+        Verb::Explain(flags) => explain::run(&flags),
         Verb::Proof(flags) => proof::run(&flags),
         Verb::Export(flags) => export::run(&flags),
         Verb::Token(verb) => token::run(&verb),

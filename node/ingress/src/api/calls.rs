@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
-use events::{CallId, Money, Position, Timestamp, cloudevent, token::Need};
+use events::{CallId, Money, Position, Timestamp, cloudevent, envelope::Recorded, token::Need};
 use journal::Reader;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Duration};
@@ -127,18 +127,24 @@ pub(crate) async fn get(
     answered(&app, answer).await
 }
 
-fn one(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader, cluster: &str) -> Result<Value, Problem> {
+/// A call's row, and its events.
+pub(super) fn row(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader) -> Result<(Call, Vec<Recorded>), Problem> {
     let call = find(snapshot, id, &access.tenants(&snapshot.world.state)).map_err(unreadable)?;
     let call = call.ok_or_else(|| Problem::not_found(format!("there is no call {id}, or it is too old")))?;
-    let mut body = shown(id, &call, snapshot.world);
     let records = call.events.iter().map(|n| history.read(*n, 1)).collect::<Result<Vec<_>, _>>();
     let records = records.map_err(|fault| unreadable(fault.into()))?;
-    let events: Vec<Value> = records.iter().flatten().map(|record| cloudevent::render(record, &snapshot.world.state, cluster)).collect();
+    Ok((call, records.into_iter().flatten().collect()))
+}
+
+fn one(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader, cluster: &str) -> Result<Value, Problem> {
+    let (call, records) = row(id, snapshot, access, history)?;
+    let mut body = shown(id, &call, snapshot.world);
+    let events: Vec<Value> = records.iter().map(|record| cloudevent::render(record, &snapshot.world.state, cluster)).collect();
     body.insert("events".into(), events.into());
     Ok(Value::Object(body))
 }
 
-fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value> {
+pub(super) fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value> {
     let mut row = Map::from_iter([
         ("object".to_owned(), json!("call")),
         ("id".to_owned(), json!(id.to_string())),

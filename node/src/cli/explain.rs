@@ -1,0 +1,72 @@
+//! `tollgate explain`: why a call went where it went, and what it cost.
+
+use super::{
+    Failure,
+    client::{Client, Connection},
+    table::table,
+};
+use clap::Args;
+use serde_json::Value;
+use std::process::ExitCode;
+
+#[derive(Args)]
+pub struct Flags {
+    /// Its id: `x-request-id` of its answer.
+    call: String,
+    /// Prints the whole explanation as JSON.
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    node: Connection,
+}
+
+/// Exit code 1 if the decision, made again, is another one.
+pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    let call = Client::open(&flags.node)?.get(&format!("calls/{}/explain", flags.call), &[])?;
+    let explanation = &call["explanation"];
+    if flags.json {
+        println!("{call:#}");
+    } else {
+        print(&call, explanation);
+    }
+    Ok(if explanation["same"] == true { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(call: &Value, explanation: &Value) {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let rows = |name: &str| explanation[name].as_array().cloned().unwrap_or_default();
+    println!(
+        "{} {} by {} at {}, policy {}",
+        text(&call["id"]),
+        text(&call["status"]),
+        text(&call["key"]),
+        text(&call["at"]),
+        text(&explanation["policy"])
+    );
+    println!(
+        "\n{}",
+        table(&[("CANDIDATE", "provider"), ("MODEL", "model"), ("PRICED", "priced"), ("LEFT OUT", "left_out")], &rows("candidates"))
+    );
+    let budgets = [
+        ("BUDGET", "id"),
+        ("LEVEL", "level"),
+        ("NAME", "name"),
+        ("UNIT", "unit"),
+        ("EVERY", "every"),
+        ("LIMIT", "limit"),
+        ("HELD", "held"),
+    ];
+    println!("{}", table(&budgets, &rows("budgets")));
+    let attempts =
+        [("ATTEMPT", "provider"), ("MODEL", "model"), ("END", "end"), ("STATUS", "status"), ("MS", "total_ms"), ("COST USD", "cost.USD")];
+    println!("{}", table(&attempts, &rows("attempts")));
+    println!("{}", table(&[("CLASS", "class"), ("COUNT", "count"), ("EACH USD", "each.USD"), ("COST USD", "cost.USD")], &rows("lines")));
+    println!("cost {} USD, charged {} USD", text(&call["cost"]["USD"]), text(&call["charge"]["USD"]));
+    let differences: Vec<String> = explanation["differences"].as_array().map(|all| all.iter().map(text).collect()).unwrap_or_default();
+    if differences.is_empty() {
+        println!("made again, the decision is the same");
+    }
+    for difference in differences {
+        println!("made again, it differs: {difference}");
+    }
+}
