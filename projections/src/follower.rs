@@ -49,6 +49,14 @@ pub(crate) struct Place {
     pub disk: Arc<dyn Disk>,
     /// Of each file's cache.
     pub cache_bytes: usize,
+    /// Below so many bytes of free disk nothing is written.
+    pub disk_low: u64,
+}
+
+impl Place {
+    pub fn has_room(&self) -> bool {
+        self.disk.free_space().is_ok_and(|free| free >= self.disk_low)
+    }
 }
 
 fn found(projection: &dyn Projection, file: &str, place: &Place) -> Result<(Rows, World, Checkpoint), Fault> {

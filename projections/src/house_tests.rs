@@ -157,7 +157,7 @@ pub(crate) fn finished(key: u64, model: &str, provider: u64, dollars: i64) -> Fi
 }
 
 pub(crate) fn place() -> Place {
-    Place { disk: Arc::new(MemoryDisk::new()), cache_bytes: 1 << 20 }
+    Place { disk: Arc::new(MemoryDisk::new()), cache_bytes: 1 << 20, disk_low: 0 }
 }
 
 /// A projection that took in a history in batches of these sizes, again and again.

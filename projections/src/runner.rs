@@ -18,9 +18,9 @@ use std::{
 use store::Rows;
 
 /// Events that one transaction takes in at most: rows that they share are written once (ENGINE §9).
-const BATCH_EVENTS: u64 = 50_000;
+const BATCH_EVENTS: u64 = 20_000;
 /// Events that are read at once.
-const READ_EVENTS: usize = 10_000;
+const READ_EVENTS: usize = 5_000;
 /// Somebody is waited for so often.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// What nobody asks for is taken in so often: the longer, the fewer rows are written.
@@ -29,8 +29,8 @@ const COMMIT_EVERY: Duration = Duration::from_secs(5);
 const SYNC_EVERY: Duration = Duration::from_secs(5);
 /// After a start, the log may take so long to bring the history up to where a projection was.
 const REACH_WAIT: Duration = Duration::from_secs(30);
-/// Of each file's cache.
-const CACHE_BYTES: usize = 8 << 20;
+/// Of each file's cache: the kernel's does the rest.
+const CACHE_BYTES: usize = 4 << 20;
 
 /// All projections as readers see them.
 #[derive(Clone)]
@@ -69,12 +69,13 @@ pub struct Runner {
 }
 
 impl Runner {
-    /// Opens all projections in their folder of `root`, and follows the history.
+    /// Opens all projections in their folder of `root`, and follows the history. Below `disk_low` bytes of free disk they wait: what is
+    /// left is for the journal.
     ///
     /// # Errors
     /// The disk does not take their files.
-    pub fn start(reader: Arc<dyn Reader>, root: &dyn Disk) -> Result<(Projections, Runner), Fault> {
-        let place = Place { disk: root.folder(FOLDER)?, cache_bytes: CACHE_BYTES };
+    pub fn start(reader: Arc<dyn Reader>, root: &dyn Disk, disk_low: u64) -> Result<(Projections, Runner), Fault> {
+        let place = Place { disk: root.folder(FOLDER)?, cache_bytes: CACHE_BYTES, disk_low };
         drop_unfinished(&*place.disk)?;
         let led = ALL.iter().map(|make| Led::open(*make, &place)).collect::<Result<Vec<Led>, Fault>>()?;
         let views: Arc<[Arc<View>]> = led.iter().map(|led| led.view.clone()).collect();
@@ -192,16 +193,19 @@ impl Work {
         while !self.stop.load(Ordering::Acquire) {
             self.take_built();
             self.begin_rebuilds();
-            if self.is_due() {
+            let has_room = self.place.has_room();
+            if self.is_due() && has_room {
                 self.committed = Instant::now();
                 self.step();
             }
             self.sync_if_due();
-            if !self.is_behind() {
+            if !has_room || !self.is_behind() {
                 std::thread::park_timeout(LOOK_EVERY);
             }
         }
-        self.step();
+        if self.place.has_room() {
+            self.step();
+        }
         self.sync();
     }
 
@@ -359,6 +363,9 @@ fn build(projection: Box<dyn Projection>, place: &Place, reader: &dyn Reader, st
         }
         if next == from {
             return Ok(follower);
+        }
+        if !place.has_room() {
+            return Err(Fault("there is too little free disk".into()));
         }
         follower.commit(batch)?;
     }

@@ -1,6 +1,7 @@
 """Calls, budgets, audit and providers' health: each against an independent fold of the history, with tenants apart."""
 
 import json
+import time
 from collections import Counter, defaultdict
 from decimal import Decimal
 
@@ -170,3 +171,20 @@ def test_views_are_for_administrators(node, path):
     for headers in ({}, {"authorization": f"Bearer {APP}"}):
         answer = httpx.get(f"{node.url}/api/v1/{path}", headers=headers)
         assert answer.status_code == 401 and answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_last_of_the_disk_is_the_journals(sim, tmp_path):
+    node = Node(tmp_path, config(sim))
+    traffic(node, 10)
+    get(node, "usage", at_least=f"0:{node.last()}")
+    node.kill()
+    node.flags, node.ready = ("--disk-low-mib", str(1 << 40)), "/livez"
+    node.start()
+    time.sleep(6)  # longer than what nobody asks for waits
+    assert all(row["lag_events"] > 0 and row["status"] == "following" for row in every(node, "projections"))
+    node.kill()
+    node.flags, node.ready = (), "/readyz"
+    node.start()
+    get(node, "usage", at_least=f"0:{node.last()}")
+    assert every(node, "projections")[0]["lag_events"] == 0
+    node.stop()
