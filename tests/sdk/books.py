@@ -31,8 +31,8 @@ class Books:
     """Calls by id, and the names that they were made under."""
 
     def __init__(self, events):
-        self.calls, self.keys, self.scopes, self.position = {}, {}, {}, len(events)
-        for event in events:
+        self.calls, self.keys, self.scopes, self.position = {}, {}, {}, 0
+        for self.position, event in enumerate(events, 1):
             noun, what = event["type"].split(".")[1:3]
             if noun in ("key", "scope"):
                 self.place(noun, what, event["data"])
