@@ -356,7 +356,7 @@ fn questions(projections: &Projections, from: Timestamp, until: Timestamp, last:
 async fn follow(journal: &RaftJournal, folder: &Path, events: u64) -> (Projections, Runner) {
     let (start, cpu) = (Instant::now(), cpu_seconds());
     let disk = RealDisk::new(folder).expect("a folder");
-    let (projections, runner) = Runner::start(journal.reader(), &disk).expect("projections");
+    let (projections, runner) = Runner::start(journal.reader(), &disk, 0).expect("projections");
     let mut most = 0;
     while projections.views().iter().any(|view| view.next() < events) {
         projections.ask();

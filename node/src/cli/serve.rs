@@ -88,7 +88,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(&flags, data, vault.clone()), lanes)?;
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
-    let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk)?;
+    let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk, flags.disk_low_mib.saturating_mul(1 << 20))?;
     let maker: SecretsMaker = {
         let vault = vault.clone();
         Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
