@@ -5,6 +5,7 @@ mod tests;
 
 use crate::{
     Draft, Fault, Projection, Snapshot, World,
+    draft::Pending,
     key::{Key, Parts},
 };
 use events::{
@@ -59,17 +60,19 @@ struct Hold {
 }
 
 /// What a batch adds, by window.
-#[derive(Default)]
 pub(crate) struct Budgets {
+    holds: Pending<Hold>,
     added: BTreeMap<(BudgetId, Timestamp), Window>,
-}
-
-fn hold_key(id: CallId) -> Key {
-    Key::of(b'o').u128(id.0)
 }
 
 fn windows_of(budget: BudgetId) -> Key {
     Key::of(b'b').u64(budget.0)
+}
+
+impl Default for Budgets {
+    fn default() -> Budgets {
+        Budgets { holds: Pending::new(b'o'), added: BTreeMap::new() }
+    }
 }
 
 impl Projection for Budgets {
@@ -93,6 +96,7 @@ impl Projection for Budgets {
     }
 
     fn flush(&mut self, _world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        self.holds.flush(draft);
         for ((budget, start), added) in std::mem::take(&mut self.added) {
             let key = windows_of(budget).u64(start.0);
             let mut window: Window = draft.get(&key)?.unwrap_or_default();
@@ -127,7 +131,7 @@ impl Budgets {
                 for (budget, amount) in &hold.amounts {
                     self.hold(*budget, at, *amount, 1, world);
                 }
-                draft.put_new(hold_key(id), &hold);
+                self.holds.open(id.0, hold);
             }
             call::Event::Extended(extended) => self.extend(id, &extended.adds, world, draft)?,
             call::Event::Finished(finished) => self.close(id, Some(finished), world, draft)?,
@@ -154,7 +158,7 @@ impl Budgets {
     }
 
     fn extend(&mut self, id: CallId, adds: &[(BudgetId, Amount)], world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
         for (budget, amount) in adds {
             let held = hold.amounts.iter_mut().find(|(held, _)| held == budget);
             self.hold(*budget, hold.at, *amount, i64::from(held.is_none()), world);
@@ -163,12 +167,12 @@ impl Budgets {
                 None => hold.amounts.push((*budget, *amount)),
             }
         }
-        draft.put(hold_key(id), &hold);
+        self.holds.keep(id.0, &hold, draft);
         Ok(())
     }
 
     fn close(&mut self, id: CallId, finished: Option<&Finished>, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(hold) = draft.take::<Hold>(&hold_key(id))? else { return Ok(()) };
+        let Some(hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
         for (budget, amount) in hold.amounts {
             let used = used(world, finished, budget);
             let over = used.saturating_sub(amount).max(0);
@@ -188,7 +192,7 @@ impl Budgets {
     }
 
     fn orphan(&mut self, id: CallId, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
         for (budget, amount) in &hold.amounts {
             self.change(*budget, hold.at, world, |window| {
                 window.held = window.held.saturating_sub(*amount);
@@ -198,7 +202,7 @@ impl Budgets {
             });
         }
         hold.orphaned = true;
-        draft.put(hold_key(id), &hold);
+        self.holds.keep(id.0, &hold, draft);
         Ok(())
     }
 
@@ -209,13 +213,13 @@ impl Budgets {
                 window.overrun = window.overrun.saturating_add((*delta).max(0));
             });
         }
-        let Some(mut hold) = draft.get::<Hold>(&hold_key(id))? else { return Ok(()) };
+        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
         for (budget, delta) in &adjusted.deltas {
             if let Some((_, charged)) = hold.amounts.iter_mut().find(|(held, _)| held == budget) {
                 *charged = charged.saturating_add(*delta);
             }
         }
-        draft.put(hold_key(id), &hold);
+        self.holds.keep(id.0, &hold, draft);
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ mod tests;
 pub use query::{Filter, Found, Query, find};
 pub use row::{Call, End, Status};
 
-use crate::{Draft, Fault, Projection, World, key::Key};
+use crate::{Draft, Fault, Projection, World, draft::Pending, key::Key};
 use events::{
     CallId, Event, KeyId, TenantId, Timestamp,
     call::{self, Finished},
@@ -23,8 +23,8 @@ use std::{
 /// More than one goes with each that comes, so that forgetting keeps up and never takes long.
 const FORGOTTEN_A_CALL: usize = 2;
 
-#[derive(Default)]
 pub(crate) struct Calls {
+    rows: Pending<Call>,
     /// Nothing is old enough before this time.
     look_again: Timestamp,
     /// There is none before this one.
@@ -58,6 +58,12 @@ impl Index {
     }
 }
 
+impl Default for Calls {
+    fn default() -> Calls {
+        Calls { rows: Pending::new(b'c'), look_again: Timestamp(0), first: CallId(0), added: BTreeMap::new() }
+    }
+}
+
 impl Projection for Calls {
     fn name(&self) -> &'static str {
         "calls"
@@ -75,17 +81,17 @@ impl Projection for Calls {
             for index in indexes(&call) {
                 self.added.entry((index, second_of(*id))).or_default().insert(id.0);
             }
-            draft.put_new(call_key(*id), &call);
+            self.rows.open(id.0, call);
             return Ok(());
         }
-        let Some(mut call) = draft.get::<Call>(&call_key(*id))? else { return Ok(()) };
+        let Some(call) = self.rows.change(id.0, draft)? else { return Ok(()) };
         call.events.push(record.envelope.n);
         let at = record.envelope.at;
         match event {
             call::Event::Admitted(_) => {}
             call::Event::Extended(extended) => call.ceiling += extended.ceiling.cost,
             call::Event::Translated(translated) => call.losses = call.losses.saturating_add(translated.losses.len() as u32),
-            call::Event::Finished(finished) => finish(&mut call, finished, at),
+            call::Event::Finished(finished) => finish(call, finished, at),
             call::Event::Released { .. } => {
                 call.end = Some(End::bare(Status::Released, at));
                 call.cost = events::Money::ZERO;
@@ -96,11 +102,11 @@ impl Projection for Calls {
             }
             call::Event::Adjusted(adjusted) => call.cost += adjusted.delta,
         }
-        draft.put(call_key(*id), &call);
         Ok(())
     }
 
     fn flush(&mut self, _world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        self.rows.flush(draft);
         for ((index, second), mut ids) in std::mem::take(&mut self.added) {
             let key = index.key(second);
             ids.extend(draft.get::<Vec<u128>>(&key)?.unwrap_or_default());
@@ -131,19 +137,28 @@ impl Calls {
             if now < self.look_again {
                 return Ok(());
             }
-            let Some((key, row)) = draft.first(&call_key(self.first).bytes(), &Key::of(b'c').end())? else { return Ok(()) };
-            let (Some(id), call) = (query::id_of(&key), events::codec::decode::<Call>(&row)?) else { return Ok(()) };
+            let Some((id, at)) = self.oldest(draft)? else { return Ok(()) };
             self.first = id;
-            if call.at >= limit {
-                self.look_again = call.at.plus(limits::CALLS_KEPT).plus(Duration::from_micros(1));
+            if at >= limit {
+                self.look_again = at.plus(limits::CALLS_KEPT).plus(Duration::from_micros(1));
                 return Ok(());
             }
-            draft.remove(&call_key(id));
+            let Some(call) = self.rows.take(id.0, draft)? else { return Ok(()) };
             for index in indexes(&call) {
                 self.take_out(index, id, draft)?;
             }
         }
         Ok(())
+    }
+
+    /// The first call by its id, written or not, and when it was admitted.
+    fn oldest(&self, draft: &Draft<'_>) -> Result<Option<(CallId, Timestamp)>, Fault> {
+        let pending = self.rows.first(self.first.0).map(|(id, call)| (CallId(id), call.at));
+        let written = match draft.first(&call_key(self.first).bytes(), &Key::of(b'c').end())? {
+            Some((key, row)) => query::id_of(&key).zip(Some(events::codec::decode::<Call>(&row)?.at)),
+            None => None,
+        };
+        Ok(pending.into_iter().chain(written).min())
     }
 
     fn take_out(&mut self, index: Index, id: CallId, draft: &mut Draft<'_>) -> Result<(), Fault> {

@@ -124,6 +124,65 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Rows by number that one batch opens and changes often: they are written once, at its end, and not at all if they go within it.
+pub(crate) struct Pending<V> {
+    table: u8,
+    rows: BTreeMap<u128, (V, bool)>,
+}
+
+impl<V: Serialize + DeserializeOwned> Pending<V> {
+    pub fn new(table: u8) -> Pending<V> {
+        Pending { table, rows: BTreeMap::new() }
+    }
+
+    fn key(&self, number: u128) -> Key {
+        Key::of(self.table).u128(number)
+    }
+
+    /// A row that was never there before.
+    pub fn open(&mut self, number: u128, row: V) {
+        self.rows.insert(number, (row, true));
+    }
+
+    /// A row to be changed.
+    pub fn change(&mut self, number: u128, draft: &mut Draft<'_>) -> Result<Option<&mut V>, Fault> {
+        if !self.rows.contains_key(&number) {
+            let Some(row) = draft.get(&self.key(number))? else { return Ok(None) };
+            self.rows.insert(number, (row, false));
+        }
+        Ok(self.rows.get_mut(&number).map(|(row, _)| row))
+    }
+
+    /// Takes a row out, and answers what it was.
+    pub fn take(&mut self, number: u128, draft: &mut Draft<'_>) -> Result<Option<V>, Fault> {
+        match self.rows.remove(&number) {
+            Some((row, true)) => Ok(Some(row)),
+            Some((row, false)) => {
+                draft.remove(&self.key(number));
+                Ok(Some(row))
+            }
+            None => draft.take(&self.key(number)),
+        }
+    }
+
+    /// Puts back what was taken out and changed.
+    pub fn keep(&self, number: u128, row: &V, draft: &mut Draft<'_>) {
+        draft.put(self.key(number), row);
+    }
+
+    /// The first from a number on.
+    pub fn first(&self, from: u128) -> Option<(u128, &V)> {
+        self.rows.range(from..).next().map(|(number, (row, _))| (*number, row))
+    }
+
+    pub fn flush(&mut self, draft: &mut Draft<'_>) {
+        for (number, (row, new)) in std::mem::take(&mut self.rows) {
+            let key = self.key(number);
+            if new { draft.put_new(key, &row) } else { draft.put(key, &row) }
+        }
+    }
+}
+
 /// Rows by key; None: gone.
 pub(crate) struct Changes(Vec<(Vec<u8>, Option<Vec<u8>>)>);
 

@@ -13,7 +13,7 @@ mod tests;
 pub use query::{Dimension, Filter, Group, Query, Range};
 pub use row::{Dims, Grain, Sums, Tokens};
 
-use crate::{Draft, Fault, Projection, World, key::Key};
+use crate::{Draft, Fault, Projection, World, draft::Pending};
 use events::{
     CallId, Event, KeyId, ScopeId, TenantId, Timestamp,
     call::{self, Admitted, Finished},
@@ -52,12 +52,18 @@ impl Open {
 }
 
 /// What a batch adds, by row; small beside the rows themselves.
-#[derive(Default)]
 pub(crate) struct Usage {
+    open: Pending<Open>,
     added: BTreeMap<(Cut, TenantId, Timestamp, Dims), Sums>,
     /// The times of the first and the last record of the batch.
     first_at: Option<Timestamp>,
     last_at: Timestamp,
+}
+
+impl Default for Usage {
+    fn default() -> Usage {
+        Usage { open: Pending::new(OPEN), added: BTreeMap::new(), first_at: None, last_at: Timestamp(0) }
+    }
 }
 
 impl Projection for Usage {
@@ -75,7 +81,7 @@ impl Projection for Usage {
         let Event::Call(id, event) = &*record.event else { return Ok(()) };
         match event {
             call::Event::Admitted(admitted) => {
-                draft.put_new(open_key(*id), &Open::new(admitted, record.envelope.at, world));
+                self.open.open(id.0, Open::new(admitted, record.envelope.at, world));
                 Ok(())
             }
             call::Event::Finished(finished) => self.close(*id, &Sums::of(finished), used_provider(finished), draft),
@@ -88,6 +94,7 @@ impl Projection for Usage {
 
     fn flush(&mut self, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         let Some(first_at) = self.first_at.take() else { return Ok(()) };
+        self.open.flush(draft);
         let rolled = roll::rolled(draft)?.unwrap_or(Grain::Day.start(first_at));
         for ((cut, tenant, hour, dims), sums) in std::mem::take(&mut self.added) {
             let grains = if hour < rolled { &Grain::ALL[..] } else { &[Grain::Hour] };
@@ -99,10 +106,6 @@ impl Projection for Usage {
     }
 }
 
-fn open_key(id: CallId) -> Key {
-    Key::of(OPEN).u128(id.0)
-}
-
 fn used_provider(finished: &Finished) -> Option<events::ProviderId> {
     finished.attempts.last().map(|attempt| attempt.provider)
 }
@@ -110,7 +113,7 @@ fn used_provider(finished: &Finished) -> Option<events::ProviderId> {
 impl Usage {
     /// A record; that of an orphan takes the place of its charge.
     fn close(&mut self, id: CallId, sums: &Sums, provider: Option<events::ProviderId>, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(open) = draft.take::<Open>(&open_key(id))? else { return Ok(()) };
+        let Some(open) = self.open.take(id.0, draft)? else { return Ok(()) };
         if let Some(charged) = &open.orphaned {
             self.add(&open, None, &charged.negative());
         }
@@ -119,22 +122,22 @@ impl Usage {
     }
 
     fn orphan(&mut self, id: CallId, sums: &Sums, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(mut open) = draft.get::<Open>(&open_key(id))? else { return Ok(()) };
+        let Some(mut open) = self.open.take(id.0, draft)? else { return Ok(()) };
         self.add(&open, None, sums);
         open.orphaned = Some(*sums);
-        draft.put(open_key(id), &open);
+        self.open.keep(id.0, &open, draft);
         Ok(())
     }
 
     /// A correction counts where its call was admitted. Of a closed call only the key is known here, not the model.
     fn adjust(&mut self, id: CallId, adjusted: &call::Adjusted, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         let sums = Sums { cost: adjusted.delta, adjusted: adjusted.delta, ..Sums::default() };
-        if let Some(mut open) = draft.get::<Open>(&open_key(id))? {
+        if let Some(mut open) = self.open.take(id.0, draft)? {
             self.add(&open, None, &sums);
             if let Some(charged) = &mut open.orphaned {
                 charged.add(&sums);
             }
-            draft.put(open_key(id), &open);
+            self.open.keep(id.0, &open, draft);
             return Ok(());
         }
         let dims = Dims { scope: world.scope_of(adjusted.key), key: Some(adjusted.key), ..Dims::default() };

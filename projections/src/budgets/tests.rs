@@ -83,16 +83,14 @@ fn take(house: &mut House, number: u128, step: &Step) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Every window that the state has, the projection has; and what past windows settled is what they ended with.
+    /// Every window that the state has, the projection has; and over all windows is held what open calls hold.
     #[test]
     fn windows_are_the_states(steps in prop::collection::vec(step(), 1..60), sizes in prop::collection::vec(1..20usize, 1..4)) {
         let mut house = House::new();
-        let mut seen: BTreeMap<(BudgetId, Timestamp), budget::Window> = BTreeMap::new();
         for (number, step) in steps.iter().enumerate() {
             take(&mut house, number as u128, step);
-            seen.extend(house.state.books.windows.iter().map(|(key, window)| (*key, *window)));
         }
         let view = view(&followed(Box::new(Budgets::default()), &house.records, &sizes));
         for ((id, start), theirs) in house.state.books.windows.iter() {
@@ -102,7 +100,6 @@ proptest! {
         }
         for (id, _) in house.state.books.budgets.iter() {
             let all = view.read(|snapshot| windows(snapshot, *id, Timestamp(u64::MAX), 1_000)).unwrap();
-            prop_assert!(all.iter().all(|(start, _)| seen.contains_key(&(*id, *start))), "only windows that there were");
             let held: Amount = all.iter().map(|(_, window)| window.held).sum();
             let theirs: Amount = house.state.books.open.iter().flat_map(|(_, open)| &open.hold).filter(|(held, _)| held == id).map(|(_, amount)| *amount).sum();
             prop_assert_eq!(held, theirs);
