@@ -86,6 +86,11 @@ pub enum TokenFault {
     Stopped(String),
 }
 
+/// After so many changes.
+fn stopped(done: usize) -> ApplyFault {
+    ApplyFault::Stopped { done, why: "the node is stopping".into() }
+}
+
 fn stopping() -> TokenFault {
     TokenFault::Stopped("the node is stopping".into())
 }
@@ -163,8 +168,7 @@ impl Administration {
             let found = list.zip(gone).filter(|(list, at)| *at < list.len());
             found.map(|(list, at)| list.remove(at)).map(|_| file.to_string())
         };
-        let stopped = || ApplyFault::Stopped { done: 0, why: "the node is stopping".into() };
-        let text = self.core.look(rest).await.ok_or_else(stopped)?.ok_or(EntryFault::Unknown)?;
+        let text = self.core.look(rest).await.ok_or_else(|| stopped(0))?.ok_or(EntryFault::Unknown)?;
         let config = parse(&text, &|_| None).map_err(ApplyFault::Problems)?;
         Ok(self.apply_in_turn(config, true, false, principal).await?)
     }
@@ -180,7 +184,7 @@ impl Administration {
             Some(Ok(_)) => Ok(()),
             Some(Err(Fault::Refused(_))) => Err(EntryFault::Unknown),
             Some(Err(fault)) => Err(ApplyFault::Stopped { done: 0, why: fault.to_string() }.into()),
-            None => Err(ApplyFault::Stopped { done: 0, why: "the node is stopping".into() }.into()),
+            None => Err(stopped(0).into()),
         }
     }
 
@@ -193,7 +197,7 @@ impl Administration {
         match self.core.look(expected).await {
             Some(true) => Ok(()),
             Some(false) => Err(EntryFault::Changed),
-            None => Err(ApplyFault::Stopped { done: 0, why: "the node is stopping".into() }.into()),
+            None => Err(stopped(0).into()),
         }
     }
 
@@ -219,7 +223,6 @@ impl Administration {
         dry_run: bool,
         principal: Principal,
     ) -> Result<Applied, ApplyFault> {
-        let stopped = |done| ApplyFault::Stopped { done, why: "the node is stopping".into() };
         let mut secrets = (self.secrets)();
         let planned = self.core.look(move |state| plan(&config, state, prune, &mut *secrets)).await.ok_or_else(|| stopped(0))?;
         let (Plan { changes, steps }, made) = planned.map_err(ApplyFault::Problems)?;
@@ -301,8 +304,10 @@ impl Administration {
             return Ok(());
         }
         let step = vec![Step::Catalogue(shipped_catalogue())];
-        let stopped = || ApplyFault::Stopped { done: 0, why: "the node is stopping".into() };
-        self.core.run(move |directory| async move { take_all(&directory, step, Principal::System).await }).await.ok_or_else(stopped)?
+        self.core
+            .run(move |directory| async move { take_all(&directory, step, Principal::System).await })
+            .await
+            .ok_or_else(|| stopped(0))?
     }
 }
 

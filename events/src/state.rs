@@ -210,6 +210,23 @@ impl State {
         }
     }
 
+    /// The tenant of an event of the history: of its envelope; what hangs on something that was made in the same transaction may bear none
+    /// there, and is told by what is known since.
+    pub fn tenant_of_record(&self, record: &Recorded) -> Option<TenantId> {
+        record.envelope.tenant.or_else(|| self.tenant_of(&record.event))
+    }
+
+    /// The name of whom a budget, a rate or a policy belongs to; None: the platform, or nobody that is known.
+    pub fn owner_name(&self, owner: Owner) -> Option<&str> {
+        let books = &self.books;
+        match owner {
+            Owner::Platform => None,
+            Owner::Tenant(id) => books.tenants.get(&id).map(|tenant| tenant.name.as_str()),
+            Owner::Scope(id) => books.scopes.get(&id).map(|scope| scope.name.as_str()),
+            Owner::Key(id) => books.keys.get(&id).map(|key| key.name.as_str()),
+        }
+    }
+
     /// The tenant of whom a budget or a rate is.
     pub fn tenant_of_owner(&self, owner: Owner) -> Option<TenantId> {
         match owner {

@@ -43,6 +43,11 @@ impl Timestamp {
         u64::try_from(time.unix_timestamp_nanos() / 1_000).ok().filter(|us| *us <= LAST_US).map(Timestamp)
     }
 
+    /// Reads RFC 3339, or a day: its beginning in UTC.
+    pub fn parse_or_day(text: &str) -> Option<Timestamp> {
+        Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")))
+    }
+
     fn date_time(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0.min(LAST_US)) * 1_000).expect("bounded by the year 9999")
     }

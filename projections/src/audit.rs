@@ -103,10 +103,8 @@ impl Query {
 
     fn takes(&self, record: &Recorded, state: &events::State) -> bool {
         let envelope = &record.envelope;
-        // what hangs on a key or a budget that was made in the same transaction bears no tenant in its envelope
-        let tenant = envelope.tenant.or_else(|| state.tenant_of(&record.event));
         let kind = || events::cloudevent::type_name(&record.event).split('.').nth(1).unwrap_or_default().to_owned();
-        tenant.map_or(self.platform, |tenant| self.tenants.contains(&tenant))
+        state.tenant_of_record(record).map_or(self.platform, |tenant| self.tenants.contains(&tenant))
             && (self.from..self.until).contains(&envelope.at)
             && self.kinds.as_ref().is_none_or(|kinds| kinds.contains(&kind()))
             && self.subject.as_ref().is_none_or(|subject| envelope.stream.to_string() == *subject)

@@ -22,6 +22,11 @@ pub(crate) struct Checkpoint {
 }
 
 impl Checkpoint {
+    /// Nothing was folded.
+    fn start(form: u32) -> Checkpoint {
+        Checkpoint { form, next: 0, last: [0; 32] }
+    }
+
     pub fn read(bytes: &[u8]) -> Result<Checkpoint, Fault> {
         Ok(codec::decode(bytes)?)
     }
@@ -62,7 +67,7 @@ impl Place {
 fn found(projection: &dyn Projection, file: &str, place: &Place) -> Result<(Rows, World, Checkpoint), Fault> {
     let rows = Rows::open(&*place.disk, FOLDER, file, place.cache_bytes)?;
     let Some(meta) = rows.meta()? else {
-        return Ok((rows, World::default(), Checkpoint { form: projection.form(), next: 0, last: [0; 32] }));
+        return Ok((rows, World::default(), Checkpoint::start(projection.form())));
     };
     let checkpoint = Checkpoint::read(&meta)?;
     if checkpoint.form != projection.form() {
@@ -117,7 +122,7 @@ impl Follower {
             place.disk.remove(&name)?;
         }
         let rows = Rows::open(&*place.disk, FOLDER, file, place.cache_bytes)?;
-        let checkpoint = Checkpoint { form: projection.form(), next: 0, last: [0; 32] };
+        let checkpoint = Checkpoint::start(projection.form());
         Ok(Follower { projection, rows: Arc::new(rows), world: World::default(), checkpoint, unsynced: false, is_checked: true })
     }
 

@@ -106,10 +106,11 @@ impl View {
     }
 
     /// Does something with its rows as of one moment. Waits for the disk.
-    pub fn read<R>(&self, act: impl FnOnce(&Snapshot<'_>) -> Result<R, Fault>) -> Result<R, Fault> {
+    pub fn read<R, E: From<Fault>>(&self, act: impl FnOnce(&Snapshot<'_>) -> Result<R, E>) -> Result<R, E> {
         let (rows, world) = (self.rows.load_full(), self.world.load_full());
-        let reading = rows.reading()?;
-        let next = reading.meta()?.map_or(Ok(0), |meta| Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;
+        let reading = rows.reading().map_err(Fault::from)?;
+        let meta = reading.meta().map_err(Fault::from)?;
+        let next = meta.map_or(Ok(0), |meta| Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;
         act(&Snapshot { rows: &reading, world: &world, next })
     }
 

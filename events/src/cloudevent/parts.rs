@@ -53,14 +53,10 @@ pub fn provider_name(id: ProviderId, state: &State) -> String {
 
 /// Level, id and name of whom a budget belongs to.
 pub fn owner(owner: Owner, state: &State) -> Value {
-    let books = &state.books;
-    let (id, name) = match owner {
-        Owner::Platform => return json!({"level": owner.level()}),
-        Owner::Tenant(id) => (id.to_string(), books.tenants.get(&id).map(|tenant| tenant.name.clone())),
-        Owner::Scope(id) => (id.to_string(), books.scopes.get(&id).map(|scope| scope.name.clone())),
-        Owner::Key(id) => (id.to_string(), books.keys.get(&id).map(|key| key.name.clone())),
-    };
-    json!({"level": owner.level(), "id": id, "name": name})
+    if owner == Owner::Platform {
+        return json!({"level": owner.level()});
+    }
+    json!({"level": owner.level(), "id": owner.to_string(), "name": state.owner_name(owner)})
 }
 
 /// What a budget covers; null: everything.

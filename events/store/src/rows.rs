@@ -121,7 +121,7 @@ pub(crate) fn opened<'a>(key: &[u8], stored: &'a [u8]) -> Option<&'a [u8]> {
     (u32::from_le_bytes(*crc) == checksum(key, value)).then_some(value)
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

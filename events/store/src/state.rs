@@ -3,7 +3,7 @@
 #[cfg(test)]
 pub(crate) mod tests;
 
-use crate::rows::{Rows, StoreFault};
+use crate::rows::{Rows, StoreFault, hex};
 use events::{
     State, Timestamp,
     codec::{self, Undecodable},
@@ -65,10 +65,6 @@ fn row_key(table: u8, key: &[u8]) -> Vec<u8> {
     out.push(table);
     out.extend_from_slice(key);
     out
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// See the module. Reading and writing may go on at once, from several threads.

@@ -1,8 +1,9 @@
-//! The query API under `/api/v1`: what the projections know, in lists.
+//! Everything under `/api/v1`: what the projections know, in lists; administration; proofs.
 
 mod access;
 mod apply;
 mod ask;
+mod asking;
 mod audit;
 mod budgets;
 mod calls;
@@ -21,18 +22,18 @@ mod providers;
 mod tokens;
 mod usage;
 
+pub(crate) use access::Access;
 pub use access::Admin;
-pub(crate) use access::{Access, let_in};
+pub(crate) use asking::{Asking, Question};
 pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
 
 use crate::App;
 use ::events::limits;
-use ::projections::{Fault, Snapshot, View};
-use axum::{Router, extract::State, response::Response, routing};
-use std::{collections::BTreeMap, time::Duration};
-
-type Params = axum::extract::Query<BTreeMap<String, String>>;
+use ::projections::{Snapshot, View};
+use axum::{Router, routing};
+use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 pub(crate) fn routes() -> Router<App> {
     let mut router = Router::new();
@@ -74,22 +75,15 @@ async fn read<R: Send + 'static>(
     act: impl FnOnce(&Snapshot<'_>) -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
     let view = app.projections.view(name).cloned().ok_or_else(|| Problem::unavailable("this node keeps no projections"))?;
-    let _place = tokio::time::timeout(limits::QUERY_WAIT, app.queries.clone().acquire_owned())
-        .await
-        .ok()
-        .and_then(Result::ok)
-        .ok_or_else(|| Problem::unavailable("too many questions are being answered; try again"))?;
+    let _turn = turn(app).await?;
     wait_for(app, &view, at_least).await?;
-    let reading = move || {
-        let mut answer = None;
-        view.read(|snapshot| {
-            answer = Some(act(snapshot));
-            Ok(())
-        })
-        .map_err(unreadable)?;
-        answer.unwrap_or_else(|| Err(Problem::unavailable("nothing was read")))
-    };
-    tokio::task::spawn_blocking(reading).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
+    tokio::task::spawn_blocking(move || view.read(act)).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
+}
+
+/// Questions that may wait for the disk take turns.
+async fn turn(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let turn = tokio::time::timeout(limits::QUERY_WAIT, app.queries.clone().acquire_owned()).await;
+    turn.ok().and_then(Result::ok).ok_or_else(|| Problem::unavailable("too many questions are being answered; try again"))
 }
 
 /// Waits until a view shows a position. Without one it is given a moment to show what there is now.
@@ -111,19 +105,3 @@ async fn wait_for(app: &App, view: &View, at_least: Option<u64>) -> Result<(), P
         _ => Ok(()),
     }
 }
-
-fn unreadable(fault: Fault) -> Problem {
-    tracing::error!(why = %fault, "a projection cannot be read");
-    Problem::unavailable("the projection cannot be read; `tollgate rebuild` makes it anew")
-}
-
-/// An answer, or a problem in its own form.
-async fn answered(app: &App, answer: impl Future<Output = Result<Response, Problem>>) -> Response {
-    let id = app.new_call_id().to_string();
-    match answer.await {
-        Ok(response) => problem::with_id(response, &id),
-        Err(problem) => problem.response(&id),
-    }
-}
-
-type FromApp = State<App>;

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::world::WallClock;
 use clap::Args;
-use events::{Owner, Position, State, TenantId, Timestamp, cloudevent, envelope::Recorded, money::amount_text};
+use events::{Position, State, TenantId, Timestamp, cloudevent, envelope::Recorded, money::amount_text};
 use journal::{Journal, disk::Overlay};
 use raft::{RaftJournal, Settings};
 use serde_json::{Value, json};
@@ -83,10 +83,9 @@ enum Until {
 
 impl Until {
     fn parse(text: &str) -> Result<Until, Failure> {
-        let time = || Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
         let position = text.parse::<Position>().ok().map(|position| Until::Position(position.n));
         position
-            .or_else(|| time().map(Until::Time))
+            .or_else(|| Timestamp::parse_or_day(text).map(Until::Time))
             .ok_or_else(|| format!("`{text}` is no position such as 0:41, no time and no day").into())
     }
 
@@ -141,8 +140,9 @@ fn rendered(journal: &RaftJournal, record: &Recorded, cluster: &str) -> Value {
 
 fn wanted(flags: &Flags, state: &State, record: &Recorded) -> bool {
     let Some(name) = &flags.tenant else { return true };
-    let tenant = record.envelope.tenant.or_else(|| state.tenant_of(&record.event));
-    tenant.is_some_and(|id| id.to_string() == *name || state.books.tenants.get(&id).is_some_and(|tenant| tenant.name == *name))
+    state
+        .tenant_of_record(record)
+        .is_some_and(|id| id.to_string() == *name || state.books.tenants.get(&id).is_some_and(|tenant| tenant.name == *name))
 }
 
 fn find(state: &State, name: &str) -> Result<TenantId, Failure> {
@@ -160,7 +160,7 @@ fn shown(state: &State, only: Option<TenantId>) -> Value {
         let (identity, limit) = (&budget.identity, budget.terms.limit);
         let text = |amount| amount_text(identity.unit, amount);
         Some(json!({
-            "id": id.to_string(), "owner": identity.owner.to_string(), "name": owner_name(state, identity.owner), "unit": identity.unit.as_str(),
+            "id": id.to_string(), "owner": identity.owner.to_string(), "name": state.owner_name(identity.owner), "unit": identity.unit.as_str(),
             "every": identity.every.as_str(), "starts_at": start.to_string(), "limit": text(limit), "settled": text(window.settled),
             "held": text(window.held), "free": text(limit - window.settled - window.held), "open_calls": window.open_calls,
         }))
@@ -180,16 +180,6 @@ fn shown(state: &State, only: Option<TenantId>) -> Value {
         "books": format!("{:032x}", state.digests().books), "tenants": books.tenants.iter().filter(|(id, _)| is_wanted(Some(**id))).count(),
         "budgets": budgets.collect::<Value>(), "usage": usage.collect::<Value>(), "open_calls": open.collect::<Value>(),
     })
-}
-
-fn owner_name(state: &State, owner: Owner) -> Option<&str> {
-    let books = &state.books;
-    match owner {
-        Owner::Platform => None,
-        Owner::Tenant(id) => books.tenants.get(&id).map(|tenant| tenant.name.as_str()),
-        Owner::Scope(id) => books.scopes.get(&id).map(|scope| scope.name.as_str()),
-        Owner::Key(id) => books.keys.get(&id).map(|key| key.name.as_str()),
-    }
 }
 
 fn print(out: &mut impl Write, shown: &Value) -> std::io::Result<()> {

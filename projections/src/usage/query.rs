@@ -149,11 +149,11 @@ impl Query {
         }
     }
 
-    /// Answers it: sums by group, in the order of the groups.
+    /// Answers it: sums by group, in the order of the groups. None: there are more than [`limits::USAGE_GROUPS_MAX`].
     ///
     /// # Errors
-    /// Rows that cannot be read, or more than [`limits::USAGE_GROUPS_MAX`] groups.
-    pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<BTreeMap<Group, Sums>, Fault> {
+    /// Rows that cannot be read.
+    pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<Option<BTreeMap<Group, Sums>>, Fault> {
         let cut = self.cut();
         let rolled = snapshot.rows.get(&rolled_key().bytes())?.map(|row| codec::decode(&row)).transpose()?.unwrap_or_default();
         let mut groups = BTreeMap::new();
@@ -162,7 +162,7 @@ impl Query {
                 self.scan(snapshot, cut, grain, *tenant, (from, until), &mut groups)?;
             }
         }
-        Ok(groups)
+        Ok((groups.len() <= limits::USAGE_GROUPS_MAX).then_some(groups))
     }
 
     fn scan(
@@ -178,7 +178,7 @@ impl Query {
         let mut seen = Ok(());
         snapshot.rows.visit(&from, &before, Order::Ascending, &mut |key, value| {
             seen = self.see(tenant, key, value, groups);
-            if seen.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            if seen.is_ok() && groups.len() <= limits::USAGE_GROUPS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
         seen
     }
@@ -190,9 +190,6 @@ impl Query {
         }
         let sums: Sums = codec::decode(value)?;
         groups.entry(self.group(tenant, start, dims)).or_default().add(&sums);
-        if groups.len() > limits::USAGE_GROUPS_MAX {
-            return Err(Fault(format!("more than {} groups: ask for a shorter time, or by fewer dimensions", limits::USAGE_GROUPS_MAX)));
-        }
         Ok(())
     }
 }

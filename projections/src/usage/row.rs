@@ -169,6 +169,13 @@ impl Tokens {
         }
     }
 
+    /// Tokens of every class, in and out.
+    pub fn total(&self) -> i64 {
+        let mut all = *self;
+        (all.images, all.searches) = (0, 0);
+        all.fields().into_iter().fold(0, |sum, part| sum.saturating_add(*part))
+    }
+
     fn fields(&mut self) -> [&mut i64; 10] {
         let Tokens { input, cache_read, cache_write, cache_write_1h, output, reasoning, audio_input, audio_output, images, searches } =
             self;

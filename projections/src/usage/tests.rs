@@ -15,7 +15,7 @@ fn query(house: &House, by: &[Dimension]) -> Query {
 }
 
 fn answer(house: &House, query: &Query) -> Vec<(Group, Sums)> {
-    asked(Box::new(Usage::default()), &house.records, |snapshot| query.run(snapshot)).into_iter().collect()
+    asked(Box::new(Usage::default()), &house.records, |snapshot| query.run(snapshot)).unwrap().into_iter().collect()
 }
 
 /// Three calls of two tenants, one released, one open.

@@ -64,14 +64,14 @@ impl Access {
 }
 
 /// Lets in who may do what needs this. A change that is refused is recorded.
-pub(crate) async fn let_in(app: &App, headers: &HeaderMap, need: Need, method: &Method, uri: &Uri) -> Result<Access, Problem> {
+pub(super) async fn let_in(app: &App, headers: &HeaderMap, need: Need, method: &Method, uri: &Uri) -> Result<Access, Problem> {
     let token = shown_key(headers).ok_or_else(Problem::not_let_in)?;
     let access = if app.admin.is(token) {
         Access { principal: Principal::Admin(0), role: Role::Owner, tenant: None }
     } else {
         let (hash, now) = ((app.hasher)(&hashed_as(token)), app.reactor.core.clock.now());
         let found = app.reactor.core.look(move |state| find(state, &hash, now)).await;
-        found.ok_or_else(|| Problem::unavailable("the node is stopping"))?.ok_or_else(Problem::not_let_in)?
+        found.ok_or_else(Problem::stopping)?.ok_or_else(Problem::not_let_in)?
     };
     if access.role.may(need) {
         return Ok(access);

@@ -1,39 +1,31 @@
 //! `POST /api/v1/apply[?dry_run&prune]`: a configuration file, variables filled in.
 
-use super::{FromApp, Params, Problem, answered, ask::Ask, let_in};
+use super::{Asking, Problem};
 use actors::administration::{Applied, ApplyFault};
 use axum::{
     Json,
     body::Bytes,
-    extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::token::Need;
 use serde_json::{Value, json};
 
-pub(crate) async fn post(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(crate) async fn post(asking: Asking, body: Bytes) -> Response {
     let answer = async {
-        let mut ask = Ask::new(given);
+        let mut ask = asking.ask();
         let (dry_run, prune) = (ask.flag("dry_run"), ask.flag("prune"));
         let need = if matches!(dry_run, Ok(true)) { Need::Read } else { Need::Configure };
-        let access = let_in(&app, &headers, need, &method, &uri).await?;
+        let access = asking.let_in(need).await?;
         access.of_platform()?;
         let (dry_run, prune) = (dry_run?, prune?);
         ask.end()?; // a misspelt `dry_run` must not apply
         let text = std::str::from_utf8(&body).map_err(|_| invalid("the file is not UTF-8"))?;
         // The node's own environment is not the sender's: what is left unfilled is an error.
-        let applied = app.administration.apply(text, &|_| None, prune, dry_run, access.principal).await;
+        let applied = asking.app.administration.apply(text, &|_| None, prune, dry_run, access.principal).await;
         applied.map(|applied| Json(shown(&applied)).into_response()).map_err(|fault| problem(&fault, ""))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 fn invalid(detail: impl Into<String>) -> Problem {

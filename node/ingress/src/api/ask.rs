@@ -1,6 +1,7 @@
 //! Parameters of questions: read with an error that says what is wrong with which.
 
 use super::Problem;
+use ::projections::Order;
 use events::{Money, Position, Timestamp};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,6 +49,12 @@ impl Ask {
         self.text(name).map_or_else(|| Ok(BTreeSet::new()), |text| text.split(',').map(|text| one(text.trim())).collect())
     }
 
+    /// By time: the last first, unless it is asked for otherwise.
+    pub fn order(&mut self) -> Result<Order, Problem> {
+        let orders = [("time", Order::Ascending), ("-time", Order::Descending)];
+        Ok(self.word("order", &orders)?.unwrap_or(Order::Descending))
+    }
+
     pub fn number(&mut self, name: &'static str, least: u64, most: u64) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
         let number = text.parse().ok().filter(|number| (least..=most).contains(number));
@@ -63,7 +70,7 @@ impl Ask {
     /// RFC 3339, or a day.
     pub fn time(&mut self, name: &'static str) -> Result<Option<Timestamp>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };
-        let time = Timestamp::parse(text).or_else(|| Timestamp::parse(&format!("{text}T00:00:00Z")));
+        let time = Timestamp::parse_or_day(text);
         time.map(Some).ok_or_else(|| {
             Problem::parameter(name, format!("`{text}` is no time such as 2026-11-26T12:00:00Z, and no day such as 2026-11-26"))
         })

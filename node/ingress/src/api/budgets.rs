@@ -1,48 +1,25 @@
 //! `GET /api/v1/budgets`, `…/{id}/windows`: limits and what was spent of them, now and in past windows.
 
 use super::{
-    Access, FromApp, Params, Problem, answered,
-    ask::Ask,
+    Access, Asking, Problem, Question,
     chosen::Chosen,
-    let_in,
     page::{Page, Wanted, bad_cursor},
-    read, unreadable,
 };
 use ::projections::{
     Snapshot, World,
     budgets::{Window, window, windows},
 };
-use axum::{
-    extract::{Path, State},
-    http::{HeaderMap, Method, Uri},
-    response::Response,
-};
-use events::{BudgetId, Owner, Position, Timestamp, budget::Budget, money::amount_text, token::Need};
+use axum::{extract::Path, response::Response};
+use events::{BudgetId, Owner, Timestamp, budget::Budget, money::amount_text, token::Need};
 use serde_json::{Map, Value, json};
 
 /// `GET /api/v1/budgets`: all that are not closed, each with its window of now.
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let now = app.reactor.core.clock.now();
-    let answer = async {
-        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
-        let mut ask = Ask::new(given);
-        let (at_least, closed) = (ask.at_least()?, ask.flag("closed")?);
-        let (chosen, wanted) = (Chosen::read(&mut ask), Wanted::read(&mut ask, &headers)?);
-        ask.end()?;
-        let form = wanted.form;
-        let page = read(&app, "budgets", at_least, move |snapshot| {
-            let rows = now_rows(snapshot, &chosen, &access, now, closed)?;
-            Ok(Page::part(rows, &wanted)?.saying("at", Position::new(snapshot.next()).to_string()))
-        });
-        Ok(page.await?.response(form))
+pub(crate) async fn list(asking: Asking) -> Response {
+    let question = |Question { ask, now, .. }: Question<'_>| Ok((Chosen::read(ask), now, ask.flag("closed")?));
+    let rows = |(chosen, now, closed): (Chosen, Timestamp, bool), wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access| {
+        Page::part(now_rows(snapshot, &chosen, access, now, closed)?, &wanted)
     };
-    answered(&app, answer).await
+    asking.listed("budgets", Need::Bill, question, rows).await
 }
 
 fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, access: &Access, now: Timestamp, closed: bool) -> Result<Vec<Value>, Problem> {
@@ -63,60 +40,39 @@ fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, access: &Access, now: Time
     budgets
         .map(|(id, budget)| {
             let start = budget.identity.every.window(now);
-            let figures = window(snapshot, *id, start).map_err(unreadable)?.unwrap_or_default();
+            let figures = window(snapshot, *id, start)?.unwrap_or_default();
             Ok(Value::Object(shown(*id, budget, start, &figures, budget.terms.limit, world)))
         })
         .collect()
 }
 
 /// `GET /api/v1/budgets/{id}/windows`: the last first.
-pub(crate) async fn list_windows(
-    State(app): FromApp,
-    Path(id): Path<String>,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let answer = async {
-        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
-        let mut ask = Ask::new(given);
-        let (at_least, wanted) = (ask.at_least()?, Wanted::read(&mut ask, &headers)?);
-        ask.end()?;
+pub(crate) async fn list_windows(asking: Asking, Path(id): Path<String>) -> Response {
+    let question = |Question { wanted, .. }: Question<'_>| {
         let id: BudgetId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a budget")))?;
-        let before = wanted.cursor.as_deref().map(|cursor| Timestamp::parse(cursor).ok_or_else(bad_cursor)).transpose()?;
-        let form = wanted.form;
-        let page = read(&app, "budgets", at_least, move |snapshot| past(snapshot, &access, id, before, wanted.limit));
-        Ok(page.await?.response(form))
+        Ok((id, wanted.cursor.as_deref().map(|cursor| Timestamp::parse(cursor).ok_or_else(bad_cursor)).transpose()?))
     };
-    answered(&app, answer).await
+    let rows = |(id, before): (BudgetId, Option<Timestamp>), wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access| {
+        past(snapshot, access, id, before, wanted.limit)
+    };
+    asking.listed("budgets", Need::Bill, question, rows).await
 }
 
 fn past(snapshot: &Snapshot<'_>, access: &Access, id: BudgetId, before: Option<Timestamp>, limit: usize) -> Result<Page, Problem> {
     let world = snapshot.world;
     let own = |budget: &&Budget| access.sees(world.state.tenant_of_owner(budget.identity.owner));
     let budget = world.state.books.budgets.get(&id).filter(own).ok_or_else(|| Problem::not_found(format!("there is no budget {id}")))?;
-    let mut found = windows(snapshot, id, before.unwrap_or(Timestamp(u64::MAX)), limit.saturating_add(1)).map_err(unreadable)?;
+    let mut found = windows(snapshot, id, before.unwrap_or(Timestamp(u64::MAX)), limit.saturating_add(1))?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(|(start, _)| start.to_string());
     let rows = found.iter().map(|(start, window)| Value::Object(shown(id, budget, *start, window, window.limit, world))).collect();
-    Ok(Page { rows, next_cursor, about: Map::new() }.saying("at", Position::new(snapshot.next()).to_string()))
-}
-
-fn owner(owner: Owner, world: &World) -> (&'static str, Option<String>) {
-    let books = &world.state.books;
-    match owner {
-        Owner::Platform => ("platform", None),
-        Owner::Tenant(id) => ("tenant", books.tenants.get(&id).map(|tenant| tenant.name.clone())),
-        Owner::Scope(id) => ("scope", books.scopes.get(&id).map(|scope| scope.name.clone())),
-        Owner::Key(id) => ("key", books.keys.get(&id).map(|key| key.name.clone())),
-    }
+    Ok(Page { rows, next_cursor, about: Map::new() })
 }
 
 fn shown(id: BudgetId, budget: &Budget, start: Timestamp, window: &Window, limit: events::Amount, world: &World) -> Map<String, Value> {
     let identity = &budget.identity;
-    let (level, name) = owner(identity.owner, world);
+    let (level, name) = (identity.owner.level(), world.state.owner_name(identity.owner));
     let text = |amount| amount_text(identity.unit, amount);
     let free = limit.saturating_sub(window.settled).saturating_sub(window.held);
     let only = &identity.only;

@@ -1,31 +1,28 @@
 //! `GET /api/v1/calls`, `GET /api/v1/calls/{id}`: calls by whatever their rows say, and one with all that happened to it.
 
 use super::{
-    Access, FromApp, Params, Problem, answered,
-    ask::Ask,
+    Access, Asking, Problem, Question,
     chosen::Chosen,
-    let_in, naming,
+    naming,
     page::{Page, Wanted, bad_cursor},
-    read, unreadable,
+    read,
 };
 use ::projections::{
-    Order, Snapshot, World,
+    Fault, Order, Snapshot, World,
     calls::{Call, Filter, Query, Status, find},
 };
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{HeaderMap, Method, Uri},
+    extract::Path,
     response::{IntoResponse, Response},
 };
-use events::{CallId, Money, Position, Timestamp, cloudevent, envelope::Recorded, token::Need};
+use events::{CallId, Money, Timestamp, cloudevent, envelope::Recorded, token::Need};
 use journal::Reader;
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
 /// A question without a time is about so much.
 const SINCE: Duration = Duration::from_secs(24 * 3_600);
-const ORDERS: [(&str, Order); 2] = [("time", Order::Ascending), ("-time", Order::Descending)];
 
 struct Asked {
     from: Timestamp,
@@ -37,37 +34,18 @@ struct Asked {
     total_ms_from: Option<u64>,
     order: Order,
     after: Option<CallId>,
-    wanted: Wanted,
 }
 
 /// `GET /api/v1/calls`.
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let now = app.reactor.core.clock.now();
-    let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        let mut ask = Ask::new(given);
-        let at_least = ask.at_least()?;
-        let asked = Asked::read(&mut ask, &headers, now)?;
-        ask.end()?;
-        let form = asked.wanted.form;
-        let page = read(&app, "calls", at_least, move |snapshot| asked.answer(snapshot, &access)).await?;
-        Ok(page.response(form))
-    };
-    answered(&app, answer).await
+pub(crate) async fn list(asking: Asking) -> Response {
+    asking.listed("calls", Need::Read, Asked::read, Asked::answer).await
 }
 
 impl Asked {
-    fn read(ask: &mut Ask, headers: &HeaderMap, now: Timestamp) -> Result<Asked, Problem> {
-        // what is admitted while this is read is wanted too
-        let (from, until) = ask.range(now.plus(Duration::from_secs(3_600)), now.minus(SINCE))?;
+    fn read(mut question: Question<'_>) -> Result<Asked, Problem> {
+        let (from, until) = question.range(question.now.minus(SINCE))?;
+        let Question { ask, wanted, .. } = question;
         let statuses = ask.words("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
-        let wanted = Wanted::read(ask, headers)?;
         let after = wanted.cursor.as_deref().map(|cursor| cursor.parse().map_err(|_| bad_cursor())).transpose()?;
         Ok(Asked {
             from,
@@ -77,13 +55,12 @@ impl Asked {
             upstream_id: ask.text("upstream_id").map(str::to_owned),
             cost_from: ask.money("min_cost_usd")?,
             total_ms_from: ask.number("min_total_ms", 0, u64::MAX)?,
-            order: ask.word("order", &ORDERS)?.unwrap_or(Order::Descending),
+            order: ask.order()?,
             after,
-            wanted,
         })
     }
 
-    fn answer(self, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
+    fn answer(self, wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
         let ids = self.chosen.ids(snapshot.world, access)?;
         let filter = Filter {
             scopes: ids.scopes,
@@ -96,43 +73,35 @@ impl Asked {
             cost_from: self.cost_from,
             total_ms_from: self.total_ms_from,
         };
-        let (from, until, order, limit) = (self.from, self.until, self.order, self.wanted.limit);
+        let (from, until, order, limit) = (self.from, self.until, self.order, wanted.limit);
         let query = Query { tenants: ids.tenants, from, until, filter, order, after: self.after, limit };
-        let found = query.run(snapshot).map_err(unreadable)?;
+        let found = query.run(snapshot)?;
         let rows = found.calls.iter().map(|(id, call)| Value::Object(shown(*id, call, snapshot.world))).collect();
-        let page = Page { rows, next_cursor: found.next.map(|id| id.to_string()), about: Map::new() };
-        Ok(page.saying("at", Position::new(snapshot.next()).to_string()))
+        Ok(Page { rows, next_cursor: found.next.map(|id| id.to_string()), about: Map::new() })
     }
 }
 
 /// `GET /api/v1/calls/{id}`: with the events that it is made of.
-pub(crate) async fn get(
-    State(app): FromApp,
-    Path(id): Path<String>,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn get(asking: Asking, Path(id): Path<String>) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        let mut ask = Ask::new(given);
+        let access = asking.let_in(Need::Read).await?;
+        let mut ask = asking.ask();
         let at_least = ask.at_least()?;
         ask.end()?;
         let id: CallId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a call")))?;
-        let (history, cluster) = (app.reactor.core.journal.reader(), app.reactor.core.cluster.clone());
-        let body = read(&app, "calls", at_least, move |snapshot| one(id, snapshot, &access, &*history, &cluster)).await?;
+        let (history, cluster) = (asking.app.reactor.core.journal.reader(), asking.app.reactor.core.cluster.clone());
+        let body = read(&asking.app, "calls", at_least, move |snapshot| one(id, snapshot, &access, &*history, &cluster)).await?;
         Ok(Json(body).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// A call's row, and its events.
 pub(super) fn row(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader) -> Result<(Call, Vec<Recorded>), Problem> {
-    let call = find(snapshot, id, &access.tenants(&snapshot.world.state)).map_err(unreadable)?;
+    let call = find(snapshot, id, &access.tenants(&snapshot.world.state))?;
     let call = call.ok_or_else(|| Problem::not_found(format!("there is no call {id}, or it is too old")))?;
     let records = call.events.iter().map(|n| history.read(*n, 1)).collect::<Result<Vec<_>, _>>();
-    let records = records.map_err(|fault| unreadable(fault.into()))?;
+    let records = records.map_err(Fault::from)?;
     Ok((call, records.into_iter().flatten().collect()))
 }
 

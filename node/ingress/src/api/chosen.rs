@@ -1,6 +1,6 @@
 //! What a question is narrowed to: names and ids as they were given, looked up where the rows are.
 
-use super::{Access, Problem, ask::Ask};
+use super::{Access, Problem, ask::Ask, naming};
 use ::projections::World;
 use events::{KeyId, ProviderId, ScopeId, TenantId};
 use std::collections::BTreeSet;
@@ -57,9 +57,8 @@ impl Chosen {
     pub fn ids(&self, world: &World, access: &Access) -> Result<Ids, Problem> {
         let books = &world.state.books;
         let tenants = self.tenants(world, access)?;
-        let full = |tenant: TenantId, name: &str| books.tenants.get(&tenant).map(|tenant| format!("{}/{name}", tenant.name));
         let is_called = |wanted: &str, id: String, name: &str, tenant: TenantId| {
-            tenants.contains(&tenant) && (id == wanted || name == wanted || full(tenant, name).is_some_and(|full| full == wanted))
+            tenants.contains(&tenant) && naming::is_called(wanted, &id, name, Some(tenant), &world.state)
         };
         let scopes = ids("scope", self.scope.as_deref(), |wanted| {
             let called = books.scopes.iter().filter(|(id, scope)| is_called(wanted, id.to_string(), &scope.name, scope.tenant));

@@ -2,18 +2,15 @@
 //! `GET /api/v1/KINDs`, `GET | PUT | DELETE /api/v1/KINDs/{name or id}`, `POST /api/v1/keys/{name}/block | unblock | rotate`.
 
 use super::{
-    Access, FromApp, Params, Problem, answered, apply,
-    ask::Ask,
-    let_in,
+    Access, Asking, Problem, apply, naming,
     page::{Page, Wanted},
 };
-use crate::App;
 use actors::administration::{EntryChange, EntryFault, Expected};
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, State},
-    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    extract::Path,
+    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
 use cluster_config::export::{Entry, entries};
@@ -30,58 +27,48 @@ fn kind_of(uri: &Uri) -> &'static str {
     KINDS.iter().find(|(many, _)| *many == segment).map_or("", |(_, one)| one)
 }
 
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn list(asking: Asking) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        let mut ask = Ask::new(given);
-        let wanted = Wanted::read(&mut ask, &headers)?;
+        let access = asking.let_in(Need::Read).await?;
+        let mut ask = asking.ask();
+        let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
-        let kind = kind_of(&uri);
-        let rows = look(&app, move |state| {
-            let seen = entries(state).into_iter().filter(|entry| entry.kind == kind && is_seen(entry, &access));
+        let kind = kind_of(&asking.uri);
+        let rows = asking.look(move |state| {
+            let seen = entries(state).into_iter().filter(|entry| entry.kind == kind && access.sees(entry.tenant));
             seen.map(|entry| shown(&entry, state)).collect()
         });
         let form = wanted.form;
         Ok(Page::part(rows.await?, &wanted)?.response(form))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
-pub(crate) async fn get(State(app): FromApp, Path(name): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        let (entry, body) = found(&app, kind_of(&uri), name, access).await?;
+        let access = asking.let_in(Need::Read).await?;
+        let (entry, body) = found(&asking, kind_of(&asking.uri), &name, &access).await?;
         Ok(tagged(Json(body).into_response(), &entry))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// Makes it, or brings it to this. `If-Match` and `If-None-Match: *` say what the caller thinks is there.
-pub(crate) async fn put(
-    State(app): FromApp,
-    Path(name): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+pub(crate) async fn put(asking: Asking, Path(name): Path<String>, body: Bytes) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Configure, &method, &uri).await?;
+        let access = asking.let_in(Need::Configure).await?;
         access.of_platform()?;
-        let (kind, known) = (kind_of(&uri), find(&app, kind_of(&uri), name.clone(), access.clone()).await?);
+        let kind = kind_of(&asking.uri);
+        let known = find(&asking, kind_of(&asking.uri), &name, &access).await?.map(|(entry, _)| entry);
         let spec = spec(&body, known.as_ref().map_or(name.as_str(), |entry| entry.name.as_str()))?;
         let is_new = known.is_none();
-        let expected = expected(kind, known.as_ref().map(|entry| entry.id), &headers)?;
-        let change = EntryChange { kind, entry: spec.clone(), expected };
-        let applied = app.administration.set_entry(change, access.principal).await.map_err(|fault| problem(kind, fault))?;
-        let wanted = known.map_or_else(|| spec_name(kind, &spec), |entry| entry.id.to_string());
-        let (entry, mut body) = found(&app, kind, wanted, access).await?;
+        let expected = expected(kind, known.as_ref().map(|entry| entry.id), &asking.headers)?;
+        let change = EntryChange { kind, entry: spec, expected };
+        let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| problem(&place(kind), fault))?;
+        // a new one bears the name by which its change is told: it stands for nothing else
+        let made = applied.changes.iter().find(|change| change.kind == kind).map_or(name, |change| change.name.clone());
+        let wanted = known.map_or(made, |entry| entry.id.to_string());
+        let (entry, mut body) = found(&asking, kind, &wanted, &access).await?;
         body["position"] = applied.position.to_string().into();
         if let Some(secret) = applied.secrets.values().next() {
             body["secret"] = secret.as_str().into();
@@ -89,105 +76,88 @@ pub(crate) async fn put(
         let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok(tagged((status, Json(body)).into_response(), &entry))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// Closes or revokes it, for good. What hangs on it must go first.
-pub(crate) async fn delete(State(app): FromApp, Path(name): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn delete(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Configure, &method, &uri).await?;
+        let access = asking.let_in(Need::Configure).await?;
         access.of_platform()?;
-        let kind = kind_of(&uri);
-        let (entry, _) = found(&app, kind, name, access.clone()).await?;
-        let expected = expected(kind, Some(entry.id), &headers)?;
-        let removed = app.administration.remove_entry(kind, entry.id, expected, access.principal).await;
-        let applied = removed.map_err(|fault| match problem(kind, fault) {
+        let kind = kind_of(&asking.uri);
+        let (entry, _) = found(&asking, kind, &name, &access).await?;
+        let expected = expected(kind, Some(entry.id), &asking.headers)?;
+        let removed = asking.app.administration.remove_entry(kind, entry.id, expected, access.principal).await;
+        let applied = removed.map_err(|fault| match problem("", fault) {
             in_use if in_use.is_invalid() => in_use.because(StatusCode::CONFLICT, "in_use", "something still hangs on it"),
             other => other,
         })?;
         Ok(Json(json!({"object": kind, "id": entry.id.to_string(), "deleted": true, "position": applied.position.to_string()}))
             .into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// `POST /api/v1/keys/{name}/block | unblock | rotate`.
-pub(crate) async fn act(
-    State(app): FromApp,
-    Path((name, action)): Path<(String, String)>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn act(asking: Asking, Path((name, action)): Path<(String, String)>) -> Response {
     let answer = async {
         let need = if action == "rotate" { Need::Configure } else { Need::Operate };
-        let access = let_in(&app, &headers, need, &method, &uri).await?;
-        let (entry, _) = found(&app, "key", name, access.clone()).await?;
+        let access = asking.let_in(need).await?;
+        let (entry, _) = found(&asking, "key", &name, &access).await?;
         let StreamId::Key(id) = entry.id else { return Err(Problem::not_found("this is no key")) };
         let secret = match action.as_str() {
             "block" | "unblock" => {
-                let blocked = app.administration.block_key(id, action == "block", access.principal).await;
-                blocked.map_err(|fault| problem("key", fault))?;
+                let blocked = asking.app.administration.block_key(id, action == "block", access.principal).await;
+                blocked.map_err(|fault| problem(&place("key"), fault))?;
                 None
             }
             "rotate" => {
                 access.of_platform()?;
-                Some(rotate(&app, &entry, &access, &headers).await?)
+                Some(rotate(&asking, &entry, &access).await?)
             }
             _ => return Err(Problem::not_found(format!("a key takes block, unblock and rotate, not {action}"))),
         };
-        let (entry, mut body) = found(&app, "key", id.to_string(), access).await?;
+        let (entry, mut body) = found(&asking, "key", &id.to_string(), &access).await?;
         if let Some(secret) = secret {
             body["secret"] = secret.into();
         }
         Ok(tagged(Json(body).into_response(), &entry))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// A new secret; the old one lets nobody in from then on.
-async fn rotate(app: &App, entry: &Entry, access: &Access, headers: &HeaderMap) -> Result<String, Problem> {
-    let secret = app.administration.make_secret();
+async fn rotate(asking: &Asking, entry: &Entry, access: &Access) -> Result<String, Problem> {
+    let secret = asking.app.administration.make_secret();
     let mut spec = entry.spec.clone();
     spec["secret"] = secret.as_str().into();
-    let expected = expected("key", Some(entry.id), headers)?;
+    let expected = expected("key", Some(entry.id), &asking.headers)?;
     let change = EntryChange { kind: "key", entry: spec, expected };
-    app.administration.set_entry(change, access.principal).await.map_err(|fault| problem("key", fault))?;
+    asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| problem(&place("key"), fault))?;
     Ok(secret)
 }
 
-async fn look<R: Send + 'static>(app: &App, look: impl FnOnce(&Books) -> R + Send + 'static) -> Result<R, Problem> {
-    app.reactor.core.look(look).await.ok_or_else(|| Problem::unavailable("the node is stopping"))
-}
-
-fn is_seen(entry: &Entry, access: &Access) -> bool {
-    access.tenant.is_none() || entry.tenant == access.tenant
-}
-
-/// Its id, its name, or `tenant/name`; None: there is none.
-async fn find(app: &App, kind: &'static str, name: String, access: Access) -> Result<Option<Entry>, Problem> {
-    let wanted = name.clone();
-    let matching = look(app, move |state| {
-        let called = |entry: &Entry| {
-            let full = || entry.tenant.and_then(|id| state.books.tenants.get(&id)).map(|tenant| format!("{}/{}", tenant.name, entry.name));
-            entry.id.to_string() == wanted || entry.name == wanted || full().is_some_and(|full| full == wanted)
+/// By its id, its name, or `tenant/name`, and as it is shown; None: there is none.
+async fn find(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<Option<(Entry, Value)>, Problem> {
+    let (wanted, access) = (name.to_owned(), access.clone());
+    let matching = asking.look(move |state| {
+        let is_wanted = |entry: &Entry| {
+            let called = naming::is_called(&wanted, &entry.id.to_string(), &entry.name, entry.tenant, state);
+            entry.kind == kind && called && access.sees(entry.tenant)
         };
-        let of_kind = entries(state).into_iter().filter(|entry| entry.kind == kind && is_seen(entry, &access));
-        of_kind.filter(called).collect::<Vec<_>>()
+        let found = entries(state).into_iter().filter(is_wanted);
+        found.map(|entry| (entry.clone(), shown(&entry, state))).collect::<Vec<_>>()
     });
     let mut matching = matching.await?;
     if matching.len() > 1 {
-        let ids: Vec<String> = matching.iter().map(|entry| entry.id.to_string()).collect();
+        let ids: Vec<String> = matching.iter().map(|(entry, _)| entry.id.to_string()).collect();
         return Err(Problem::new(StatusCode::CONFLICT, "ambiguous", format!("`{name}` is the name of {}; say which", ids.join(", "))));
     }
     Ok(matching.pop())
 }
 
-async fn found(app: &App, kind: &'static str, name: String, access: Access) -> Result<(Entry, Value), Problem> {
-    let entry = find(app, kind, name.clone(), access).await?.ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))?;
-    let copy = entry.clone();
-    let body = look(app, move |state| shown(&copy, state)).await?;
-    Ok((entry, body))
+async fn found(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<(Entry, Value), Problem> {
+    find(asking, kind, name, access).await?.ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))
 }
 
 fn shown(entry: &Entry, state: &Books) -> Value {
@@ -258,23 +228,18 @@ fn spec(body: &[u8], name: &str) -> Result<Value, Problem> {
     Ok(Value::Object(entry))
 }
 
-/// By which a thing that was just made is found.
-fn spec_name(kind: &str, spec: &Value) -> String {
-    let name = spec["name"].as_str().unwrap_or_default();
-    let place = spec[if kind == "key" { "scope" } else { "parent" }].as_str().and_then(|place| place.split('/').next());
-    match (kind, place) {
-        // its tenant, where that is said; else the name alone
-        ("key" | "scope", Some(tenant)) if spec.to_string().contains(&format!("{tenant}/")) => format!("{tenant}/{name}"),
-        _ => name.to_owned(),
-    }
+/// Where the one entry of a change stands in the file that is made of it.
+fn place(kind: &str) -> String {
+    format!("{kind}s[0].")
 }
 
-fn problem(kind: &str, fault: EntryFault) -> Problem {
+/// `place` is left out of paths: the caller sent what stands there.
+fn problem(place: &str, fault: EntryFault) -> Problem {
     match fault {
         EntryFault::Changed => {
             Problem::new(StatusCode::PRECONDITION_FAILED, "changed", "it is not what `If-Match` or `If-None-Match` says; read it again")
         }
         EntryFault::Unknown => Problem::not_found("it is not there any more"),
-        EntryFault::Apply(fault) => apply::problem(&fault, &format!("{kind}s[0].")),
+        EntryFault::Apply(fault) => apply::problem(&fault, place),
     }
 }

@@ -1,10 +1,9 @@
 //! `GET /api/v1/events?from=0&limit=1000`: the history as CloudEvents, JSON Lines. A tenant's token sees its tenant's.
 
-use super::{Access, FromApp, Params, Problem, answered, ask::Ask, let_in};
+use super::{Access, Asking, Problem};
 use crate::App;
 use axum::{
-    extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri, header},
+    http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
 use events::{cloudevent, envelope::Recorded, token::Need};
@@ -14,26 +13,20 @@ const EVENTS_MAX: u64 = 10_000;
 /// Events that are rendered in one look at the state, so that the core thread is not kept.
 const EVENTS_A_LOOK: usize = 200;
 
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn list(asking: Asking) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        let mut ask = Ask::new(given);
+        let access = asking.let_in(Need::Read).await?;
+        let mut ask = asking.ask();
         let from = ask.position("from")?.unwrap_or(0);
         // more is no mistake: whoever follows asks for much
         let limit = ask.number("limit", 1, u64::MAX)?.unwrap_or(EVENTS).min(EVENTS_MAX);
         ask.end()?;
-        let text = lines(&app, &access, from, limit as usize)
+        let text = lines(&asking.app, &access, from, limit as usize)
             .await
             .map_err(|why| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", why))?;
         Ok(([(header::CONTENT_TYPE, "application/jsonl")], text).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 async fn lines(app: &App, access: &Access, from: u64, limit: usize) -> Result<String, String> {
@@ -48,7 +41,7 @@ async fn lines(app: &App, access: &Access, from: u64, limit: usize) -> Result<St
         let later = rest.split_off(rest.len().min(EVENTS_A_LOOK));
         let (cluster, access) = (core.cluster.clone(), access.clone());
         let part = core.look(move |state| {
-            let seen = rest.iter().filter(|record| access.sees(record.envelope.tenant.or_else(|| state.tenant_of(&record.event))));
+            let seen = rest.iter().filter(|record| access.sees(state.tenant_of_record(record)));
             seen.map(|record| format!("{}\n", cloudevent::render(record, state, &cluster))).collect::<String>()
         });
         text.push_str(&part.await.ok_or_else(stopping)?);

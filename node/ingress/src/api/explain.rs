@@ -1,11 +1,10 @@
 //! `GET /api/v1/calls/{id}/explain`: a call's decision made again from the policy that it pinned, and its cost line by line.
 
-use super::{Access, FromApp, Problem, answered, calls, let_in, naming, read, unreadable};
-use ::projections::{Snapshot, World};
+use super::{Access, Asking, Problem, calls, naming, read};
+use ::projections::{Fault, Snapshot, World};
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{HeaderMap, Method, Uri},
+    extract::Path,
     response::{IntoResponse, Response},
 };
 use cluster_config::{
@@ -16,15 +15,15 @@ use events::{CallId, Event, Position, call, money::amount_text, token::Need};
 use journal::Reader;
 use serde_json::{Value, json};
 
-pub(crate) async fn get(State(app): FromApp, Path(id): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn get(asking: Asking, Path(id): Path<String>) -> Response {
     let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
+        let access = asking.let_in(Need::Read).await?;
         let id: CallId = id.parse().map_err(|_| Problem::not_found(format!("`{id}` is no id of a call")))?;
-        let history = app.reactor.core.journal.reader();
-        let body = read(&app, "calls", None, move |snapshot| explained(id, snapshot, &access, &*history)).await?;
+        let history = asking.app.reactor.core.journal.reader();
+        let body = read(&asking.app, "calls", None, move |snapshot| explained(id, snapshot, &access, &*history)).await?;
         Ok(Json(body).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 fn explained(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader) -> Result<Value, Problem> {
@@ -38,8 +37,8 @@ fn explained(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn
             _ => {}
         }
     }
-    let admitted = admitted.ok_or_else(|| unreadable(::projections::Fault(format!("{id} has no admission"))))?;
-    let world = World::at(snapshot, admitted.policy).map_err(unreadable)?;
+    let admitted = admitted.ok_or_else(|| Fault(format!("{id} has no admission")))?;
+    let world = World::at(snapshot, admitted.policy)?;
     let made_again = explain::explain(&View::from_state(&world.state), admitted, &extended, finished.map(|finished| &**finished));
     let mut body = calls::shown(id, &call, snapshot.world);
     body.insert("explanation".into(), explanation(&made_again, admitted, finished.map(|finished| &**finished), &world));

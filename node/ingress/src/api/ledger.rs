@@ -1,14 +1,12 @@
 //! `GET /api/v1/ledger/proof`: that the books close. For each budget `limit = settled + held + free` at a position; what is held is the sum
 //! of what open calls hold, and what is settled is what a second fold of the same history, written apart from the state's, comes to.
 
-use super::{FromApp, Params, Problem, answered, ask::Ask, let_in};
+use super::{Asking, Problem, turn};
 use crate::App;
 use ::projections::{Projections, budgets::windows_at};
 use actors::root::Core;
 use axum::{
     Json,
-    extract::State,
-    http::{HeaderMap, Method, Uri},
     response::{IntoResponse, Response},
 };
 use events::{Amount, BudgetId, Owner, Position, Timestamp, Unit, limits, money::amount_text, token::Need};
@@ -138,24 +136,18 @@ pub async fn prove(core: &Core, projections: &Projections) -> Result<Proof, Stri
 }
 
 /// `GET /api/v1/ledger/proof`.
-pub(crate) async fn proof(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn proof(asking: Asking) -> Response {
     let answer = async {
-        let_in(&app, &headers, Need::Bill, &method, &uri).await?.of_platform()?;
-        Ask::new(given).end()?;
-        let proof = proved(&app).await?;
+        asking.let_in(Need::Bill).await?.of_platform()?;
+        asking.ask().end()?;
+        let proof = proved(&asking.app).await?;
         Ok(Json(proof.shown()).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 async fn proved(app: &App) -> Result<Proof, Problem> {
-    let _place = app.queries.acquire().await.map_err(|_| Problem::unavailable("the node is stopping"))?;
+    let _turn = turn(app).await?;
     let proved = tokio::time::timeout(limits::QUERY_WAIT, prove(&app.reactor.core, &app.projections)).await;
     let proved = proved.unwrap_or_else(|_| Err("it took too long".into()));
     proved.map_err(|why| Problem::unavailable(format!("the books could not be proved: {why}")))

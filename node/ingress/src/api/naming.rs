@@ -1,7 +1,7 @@
 //! Names for ids, as answers give them: `key` and `key_id` beside each other.
 
 use ::projections::World;
-use events::{KeyId, Money, ProviderId, ScopeId, TenantId, Usage};
+use events::{KeyId, Money, ProviderId, ScopeId, State, TenantId, Usage};
 use serde_json::{Map, Value, json};
 
 /// What is written of a thing with an id.
@@ -26,6 +26,14 @@ named! {
     ScopeId, "scope", scopes, |scope| scope.name;
     KeyId, "key", keys, |key| key.name;
     ProviderId, "provider", providers, |provider| provider.settings.name;
+}
+
+/// Whether somebody means this thing: by its id, its name, or `tenant/name`.
+pub(crate) fn is_called(wanted: &str, id: &str, name: &str, tenant: Option<TenantId>, state: &State) -> bool {
+    let tenant = || tenant.and_then(|tenant| state.books.tenants.get(&tenant));
+    id == wanted
+        || name == wanted
+        || tenant().is_some_and(|tenant| wanted.strip_suffix(name).and_then(|front| front.strip_suffix('/')) == Some(&tenant.name))
 }
 
 /// Puts name and id into a row; null where there is none.

@@ -21,8 +21,7 @@ pub(crate) enum Form {
 
 impl Form {
     pub fn asked(headers: &HeaderMap) -> Form {
-        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let first = accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim()).find_map(|kind| match kind {
+        let first = accepted(headers).find_map(|kind| match kind {
             "text/csv" => Some(Form::Csv),
             "application/jsonl" | "application/x-ndjson" | "application/jsonlines" => Some(Form::Lines),
             "application/json" | "*/*" => Some(Form::Json),
@@ -34,8 +33,13 @@ impl Form {
 
 /// Whether an answer is wanted as YAML.
 pub(crate) fn wants_yaml(headers: &HeaderMap) -> bool {
+    accepted(headers).any(|kind| matches!(kind, "application/yaml" | "text/yaml"))
+}
+
+/// Kinds that a caller takes, in its order.
+fn accepted(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    accept.split(',').any(|kind| matches!(kind.split(';').next().unwrap_or_default().trim(), "application/yaml" | "text/yaml"))
+    accept.split(',').map(|part| part.split(';').next().unwrap_or_default().trim())
 }
 
 /// How much of a list is wanted.

@@ -1,5 +1,6 @@
 //! What went wrong, as problem details (RFC 9457) with our code, and where in the request.
 
+use ::projections::Fault;
 use axum::{
     Json,
     http::{HeaderValue, StatusCode, header},
@@ -17,6 +18,14 @@ pub(crate) struct Problem {
     path: Option<String>,
     /// Several at once.
     problems: Option<Value>,
+}
+
+/// Rows that cannot be read.
+impl From<Fault> for Problem {
+    fn from(fault: Fault) -> Problem {
+        tracing::error!(why = %fault, "a projection cannot be read");
+        Problem::unavailable("the projection cannot be read; `tollgate rebuild` makes it anew")
+    }
 }
 
 impl Problem {
@@ -50,6 +59,11 @@ impl Problem {
 
     pub fn not_let_in() -> Problem {
         Problem::new(StatusCode::UNAUTHORIZED, "invalid_admin_token", "this needs an administrator's token, as `Authorization: Bearer …`")
+    }
+
+    /// This node takes nothing more.
+    pub fn stopping() -> Problem {
+        Problem::unavailable("the node is stopping")
     }
 
     /// What passes by itself.

@@ -1,17 +1,16 @@
 //! The projections themselves: how far they are, and building one anew.
 
 use super::{
-    FromApp, Params, Problem, answered,
-    ask::Ask,
-    let_in,
+    Asking, Problem,
     page::{Page, Wanted},
+    turn,
 };
 use crate::App;
 use ::projections::{Status, View};
 use axum::{
     Json,
-    extract::{Path, State},
-    http::{HeaderMap, Method, StatusCode, Uri},
+    extract::Path,
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::{Position, token::Need};
@@ -19,60 +18,49 @@ use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// `GET /api/v1/projections`.
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn list(asking: Asking) -> Response {
     let answer = async {
-        let_in(&app, &headers, Need::Read, &method, &uri).await?.of_platform()?;
-        let mut ask = Ask::new(given);
-        let wanted = Wanted::read(&mut ask, &headers)?;
+        asking.let_in(Need::Read).await?.of_platform()?;
+        let mut ask = asking.ask();
+        let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
-        let rows = app.projections.views().iter().map(|view| shown(&app, view)).collect();
+        let app = &asking.app;
+        let rows = app.projections.views().iter().map(|view| shown(app, view)).collect();
         Ok(Page::part(rows, &wanted)?.response(wanted.form))
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// `GET /api/v1/projections/{name}[?digest]`: with a digest over its rows, which is equal after every rebuild.
-pub(crate) async fn get(
-    State(app): FromApp,
-    Path(name): Path<String>,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
+pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        let_in(&app, &headers, Need::Read, &method, &uri).await?.of_platform()?;
-        let mut ask = Ask::new(given);
+        asking.let_in(Need::Read).await?.of_platform()?;
+        let mut ask = asking.ask();
         let digest = ask.flag("digest")?;
         ask.end()?;
-        let view = found(&app, &name)?;
-        let mut body = shown(&app, &view);
+        let view = found(&asking.app, &name)?;
+        let mut body = shown(&asking.app, &view);
         if digest {
+            let _turn = turn(&asking.app).await?; // it reads all rows
             let digested =
                 tokio::task::spawn_blocking(move || view.digest()).await.map_err(|_| Problem::unavailable("the digest failed"))?;
-            let (next, hex) = digested.map_err(super::unreadable)?;
+            let (next, hex) = digested?;
             body["digest"] = json!({"at": Position::new(next).to_string(), "sha256": hex});
         }
         Ok(Json(body).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 /// `POST /api/v1/projections/{name}/rebuild`: builds it anew from the whole history, while what there is serves.
-pub(crate) async fn rebuild(State(app): FromApp, Path(name): Path<String>, method: Method, uri: Uri, headers: HeaderMap) -> Response {
+pub(crate) async fn rebuild(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        let_in(&app, &headers, Need::Operate, &method, &uri).await?.of_platform()?;
-        let view = found(&app, &name)?;
+        asking.let_in(Need::Operate).await?.of_platform()?;
+        let view = found(&asking.app, &name)?;
         view.ask_rebuild();
-        Ok((StatusCode::ACCEPTED, Json(shown(&app, &view))).into_response())
+        Ok((StatusCode::ACCEPTED, Json(shown(&asking.app, &view))).into_response())
     };
-    answered(&app, answer).await
+    asking.answered(answer).await
 }
 
 fn found(app: &App, name: &str) -> Result<Arc<View>, Problem> {

@@ -1,25 +1,19 @@
 //! `GET /api/v1/providers/health`: how providers did, by their names of models and by hour if asked.
 
 use super::{
-    FromApp, Params, answered,
-    ask::Ask,
+    Access, Asking, Problem, Question,
     chosen::Chosen,
-    let_in, naming,
+    naming,
     page::{Page, Wanted},
-    read, unreadable,
 };
 use ::projections::{
-    World,
+    Snapshot, World,
     providers::{Group, Health, Histogram, Query},
 };
-use axum::{
-    extract::State,
-    http::{HeaderMap, Method, Uri},
-    response::Response,
-};
-use events::{Every, Position, ProviderId, token::Need};
+use axum::response::Response;
+use events::{Every, ProviderId, Timestamp, token::Need};
 use serde_json::{Map, Value, json};
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 const SINCE: Duration = Duration::from_secs(24 * 3_600);
 
@@ -29,36 +23,34 @@ enum By {
     Hour,
 }
 
+/// What is asked.
+struct Asked {
+    from: Timestamp,
+    until: Timestamp,
+    by: BTreeSet<By>,
+    chosen: Chosen,
+}
+
 /// `GET /api/v1/providers/health`.
-pub(crate) async fn health(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let now = app.reactor.core.clock.now();
-    let answer = async {
-        let access = let_in(&app, &headers, Need::Read, &method, &uri).await?;
-        access.of_platform()?; // their figures are of all tenants together
-        let mut ask = Ask::new(given);
-        let at_least = ask.at_least()?;
-        let (from, until) = ask.range(now.plus(Duration::from_secs(3_600)), now.minus(SINCE))?;
-        let by = ask.words("group_by", &[("model", By::Model), ("hour", By::Hour)])?;
-        let (chosen, wanted) = (Chosen::read_provider(&mut ask), Wanted::read(&mut ask, &headers)?);
-        ask.end()?;
-        let form = wanted.form;
-        let page = read(&app, "providers", at_least, move |snapshot| {
-            let all = || snapshot.world.state.books.providers.iter().map(|(id, _)| *id).collect::<Vec<ProviderId>>();
-            let providers = chosen.ids(snapshot.world, &access)?.providers.map_or_else(all, |ids| ids.into_iter().collect());
-            let query = Query { providers, from, until, by_model: by.contains(&By::Model), by_hour: by.contains(&By::Hour) };
-            let groups = query.run(snapshot).map_err(unreadable)?;
-            let rows = groups.into_iter().map(|(group, health)| shown(group, &health, snapshot.world)).collect();
-            Ok(Page::part(rows, &wanted)?.saying("at", Position::new(snapshot.next()).to_string()))
-        });
-        Ok(page.await?.response(form))
-    };
-    answered(&app, answer).await
+pub(crate) async fn health(asking: Asking) -> Response {
+    asking.listed("providers", Need::Read, Asked::read, Asked::answer).await
+}
+
+impl Asked {
+    fn read(mut question: Question<'_>) -> Result<Asked, Problem> {
+        let (from, until) = question.range(question.now.minus(SINCE))?;
+        let by = question.ask.words("group_by", &[("model", By::Model), ("hour", By::Hour)])?;
+        Ok(Asked { from, until, by, chosen: Chosen::read_provider(question.ask) })
+    }
+
+    fn answer(self, wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
+        access.of_platform()?; // these figures are of all tenants together
+        let all = || snapshot.world.state.books.providers.iter().map(|(id, _)| *id).collect::<Vec<ProviderId>>();
+        let providers = self.chosen.ids(snapshot.world, access)?.providers.map_or_else(all, |ids| ids.into_iter().collect());
+        let (by_model, by_hour) = (self.by.contains(&By::Model), self.by.contains(&By::Hour));
+        let groups = Query { providers, from: self.from, until: self.until, by_model, by_hour }.run(snapshot)?;
+        Page::part(groups.into_iter().map(|(group, health)| shown(group, &health, snapshot.world)).collect(), &wanted)
+    }
 }
 
 fn quantiles(histogram: &Histogram, unit: f64) -> Value {

@@ -1,23 +1,17 @@
 //! `GET /api/v1/usage`: what was used, by any dimension.
 
 use super::{
-    Access, FromApp, Params, Problem, answered,
-    ask::Ask,
+    Access, Asking, Problem, Question,
     chosen::Chosen,
-    let_in, naming,
+    naming,
     page::{Page, Wanted},
-    read,
 };
 use ::projections::{
     Snapshot, World,
     usage::{Dimension, Filter, Grain, Group, Query, Range, Sums},
 };
-use axum::{
-    extract::State,
-    http::{HeaderMap, Method, StatusCode, Uri},
-    response::Response,
-};
-use events::{Every, Position, Timestamp, token::Need};
+use axum::{http::StatusCode, response::Response};
+use events::{Every, Timestamp, limits, token::Need};
 use serde_json::{Map, Value, json};
 use std::{cmp::Reverse, collections::BTreeSet};
 
@@ -42,33 +36,15 @@ struct Asked {
     group_by: BTreeSet<Dimension>,
     order: Option<By>,
     chosen: Chosen,
-    wanted: Wanted,
 }
 
 /// `GET /api/v1/usage`.
-pub(crate) async fn list(
-    State(app): FromApp,
-    axum::extract::Query(given): Params,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Response {
-    let now = app.reactor.core.clock.now();
-    let answer = async {
-        let access = let_in(&app, &headers, Need::Bill, &method, &uri).await?;
-        let mut ask = Ask::new(given);
-        let at_least = ask.at_least()?;
-        let asked = Asked::read(&mut ask, &headers, now)?;
-        ask.end()?;
-        let form = asked.wanted.form;
-        let page = read(&app, "usage", at_least, move |snapshot| asked.answer(snapshot, &access)).await?;
-        Ok(page.response(form))
-    };
-    answered(&app, answer).await
+pub(crate) async fn list(asking: Asking) -> Response {
+    asking.listed("usage", Need::Bill, Asked::read, Asked::answer).await
 }
 
 impl Asked {
-    fn read(ask: &mut Ask, headers: &HeaderMap, now: Timestamp) -> Result<Asked, Problem> {
+    fn read(Question { ask, now, .. }: Question<'_>) -> Result<Asked, Problem> {
         let (from, until) = ask.range(now, Every::Month.window(now))?;
         Ok(Asked {
             from,
@@ -77,24 +53,22 @@ impl Asked {
             group_by: ask.words("group_by", &Dimension::ALL.map(|dimension| (dimension.as_str(), dimension)))?,
             order: ask.word("order", &ORDERS)?,
             chosen: Chosen::read(ask),
-            wanted: Wanted::read(ask, headers)?,
         })
     }
 
-    fn answer(&self, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
+    fn answer(self, wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access) -> Result<Page, Problem> {
         let query = self.query(snapshot.world, access)?;
-        let groups = query.run(snapshot).map_err(|fault| Problem::new(StatusCode::BAD_REQUEST, "too_much", fault.0))?;
+        let groups = query.run(snapshot)?.ok_or_else(too_much)?;
         let mut rows: Vec<(Group, Sums)> = groups.into_iter().collect();
         match self.order {
             None | Some(By::Group) => {}
             Some(By::Cost) => rows.sort_by_key(|(_, sums)| Reverse(sums.cost)),
-            Some(By::Tokens) => rows.sort_by_key(|(_, sums)| Reverse(tokens(sums))),
+            Some(By::Tokens) => rows.sort_by_key(|(_, sums)| Reverse(sums.tokens.total())),
             Some(By::Calls) => rows.sort_by_key(|(_, sums)| Reverse(sums.finished())),
         }
         let rows = rows.iter().map(|(group, sums)| shown(group, sums, &query, snapshot.world)).collect();
-        let page = Page::part(rows, &self.wanted)?;
-        let page = page.saying("from", query.range.from.to_string()).saying("until", query.range.until.to_string());
-        Ok(page.saying("at", Position::new(snapshot.next()).to_string()))
+        let page = Page::part(rows, &wanted)?;
+        Ok(page.saying("from", query.range.from.to_string()).saying("until", query.range.until.to_string()))
     }
 
     fn query(&self, world: &World, access: &Access) -> Result<Query, Problem> {
@@ -108,20 +82,9 @@ impl Asked {
     }
 }
 
-fn tokens(sums: &Sums) -> i64 {
-    let tokens = &sums.tokens;
-    [
-        tokens.input,
-        tokens.cache_read,
-        tokens.cache_write,
-        tokens.cache_write_1h,
-        tokens.output,
-        tokens.reasoning,
-        tokens.audio_input,
-        tokens.audio_output,
-    ]
-    .iter()
-    .fold(0, |sum: i64, part| sum.saturating_add(*part))
+fn too_much() -> Problem {
+    let detail = format!("more than {} groups: ask for a shorter time, or by fewer dimensions", limits::USAGE_GROUPS_MAX);
+    Problem::new(StatusCode::BAD_REQUEST, "too_much", detail)
 }
 
 fn shown(group: &Group, sums: &Sums, query: &Query, world: &World) -> Value {
@@ -150,7 +113,7 @@ fn shown(group: &Group, sums: &Sums, query: &Query, world: &World) -> Value {
         json!({
             "input": used.input, "cache_read": used.cache_read, "cache_write": used.cache_write.saturating_add(used.cache_write_1h),
             "output": used.output, "reasoning": used.reasoning, "audio_input": used.audio_input, "audio_output": used.audio_output,
-            "total": tokens(sums),
+            "total": used.total(),
         }),
     );
     row.insert("images".into(), used.images.into());

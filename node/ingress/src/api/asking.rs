@@ -1,0 +1,104 @@
+//! One request to administration: who asks, and what.
+
+use super::{
+    Access, Problem, access,
+    ask::Ask,
+    page::{Page, Wanted},
+    problem, read,
+};
+use crate::App;
+use ::projections::Snapshot;
+use axum::{
+    extract::{FromRequestParts, Query, rejection::QueryRejection},
+    http::{HeaderMap, Method, Uri, request::Parts},
+    response::Response,
+};
+use events::{Position, State, Timestamp, token::Need};
+use std::{collections::BTreeMap, time::Duration};
+
+/// See the module.
+pub(crate) struct Asking {
+    pub app: App,
+    pub headers: HeaderMap,
+    pub uri: Uri,
+    method: Method,
+    given: BTreeMap<String, String>,
+}
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = QueryRejection;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, QueryRejection> {
+        let Query(given) = Query::from_request_parts(parts, app).await?;
+        let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
+        Ok(Asking { app: app.clone(), headers, uri, method, given })
+    }
+}
+
+/// A question: what is left to be read of the parameters, and when it is asked.
+pub(crate) struct Question<'a> {
+    pub ask: &'a mut Ask,
+    pub now: Timestamp,
+    pub wanted: &'a Wanted,
+}
+
+impl Question<'_> {
+    /// The time that is asked about; without an end also what happens while this is read.
+    pub fn range(&mut self, since: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
+        const AHEAD: Duration = Duration::from_secs(3_600);
+        self.ask.range(self.now.plus(AHEAD), since)
+    }
+}
+
+impl Asking {
+    /// Lets in who may do what needs this.
+    pub async fn let_in(&self, need: Need) -> Result<Access, Problem> {
+        access::let_in(&self.app, &self.headers, need, &self.method, &self.uri).await
+    }
+
+    pub fn ask(&self) -> Ask {
+        Ask::new(self.given.clone())
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.app.reactor.core.clock.now()
+    }
+
+    /// Looks at the state, on the core thread: only at what is quickly seen.
+    pub async fn look<R: Send + 'static>(&self, look: impl FnOnce(&State) -> R + Send + 'static) -> Result<R, Problem> {
+        self.app.reactor.core.look(look).await.ok_or_else(Problem::stopping)
+    }
+
+    /// An answer, or a problem in its own form.
+    pub async fn answered(&self, answer: impl Future<Output = Result<Response, Problem>>) -> Response {
+        let id = self.app.new_call_id().to_string();
+        match answer.await {
+            Ok(response) => problem::with_id(response, &id),
+            Err(problem) => problem.response(&id),
+        }
+    }
+
+    /// A list that a projection knows. The question is read first, then rows are made where the projection's are.
+    pub async fn listed<Q: Send + 'static>(
+        &self,
+        view: &str,
+        need: Need,
+        question: impl FnOnce(Question<'_>) -> Result<Q, Problem>,
+        rows: impl FnOnce(Q, Wanted, &Snapshot<'_>, &Access) -> Result<Page, Problem> + Send + 'static,
+    ) -> Response {
+        let answer = async {
+            let access = self.let_in(need).await?;
+            let mut ask = self.ask();
+            let (at_least, wanted) = (ask.at_least()?, Wanted::read(&mut ask, &self.headers)?);
+            let question = question(Question { ask: &mut ask, now: self.now(), wanted: &wanted })?;
+            ask.end()?;
+            let form = wanted.form;
+            let page = read(&self.app, view, at_least, move |snapshot| {
+                let page = rows(question, wanted, snapshot, &access)?;
+                Ok(page.saying("at", Position::new(snapshot.next()).to_string()))
+            });
+            Ok(page.await?.response(form))
+        };
+        self.answered(answer).await
+    }
+}
