@@ -13,7 +13,7 @@ use tokio::runtime::Runtime;
 /// A node answers within this time.
 const WAIT: Duration = Duration::from_secs(60);
 
-#[derive(Args, Clone)]
+#[derive(Args)]
 pub struct Connection {
     /// The node's administration address.
     #[arg(long, env = "TOLLGATE_URL", default_value = "http://127.0.0.1:4000")]

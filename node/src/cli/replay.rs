@@ -18,6 +18,7 @@ use std::{
     sync::Arc,
 };
 use store::{DataDir, DataDirFault, RealDisk};
+use tokio::runtime::Runtime;
 
 #[derive(Args)]
 pub struct Flags {
@@ -50,28 +51,49 @@ const READ_EVENTS: usize = 10_000;
 const COMPARED_EVENTS: usize = 1_000;
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let journal = open(flags).await?;
-        let until = flags.until.as_deref().map(Until::parse).transpose()?;
-        match &flags.diff {
-            Some(url) => diff(&journal, url, flags.token.as_deref().unwrap_or_default()).await,
-            None => replay(flags, &journal, until).await,
-        }
-    })
+    let history = History::open(flags)?;
+    match &flags.diff {
+        Some(url) => diff(&history, url, flags.token.as_deref().unwrap_or_default()),
+        None => replay(flags, &history, flags.until.as_deref().map(Until::parse).transpose()?),
+    }
 }
 
-/// Opens everything as a start does, over a disk that keeps what is written to itself.
-async fn open(flags: &Flags) -> Result<RaftJournal, Failure> {
-    if !flags.data.is_dir() {
-        return Err(format!("{}: there is no such folder", flags.data.display()).into());
+/// The journal of a node that does not run, and what drives it.
+struct History {
+    runtime: Runtime,
+    journal: RaftJournal,
+}
+
+impl History {
+    /// Opens everything as a start does, over a disk that keeps what is written to itself.
+    fn open(flags: &Flags) -> Result<History, Failure> {
+        if !flags.data.is_dir() {
+            return Err(format!("{}: there is no such folder", flags.data.display()).into());
+        }
+        let disk = RealDisk::new(&flags.data).map_err(DataDirFault::Io);
+        let dir = disk.and_then(|disk| DataDir::open_existing(Arc::new(Overlay::new(Arc::new(disk)))));
+        let dir = dir.map_err(|fault| format!("{}: {fault}", flags.data.display()))?;
+        let fail_stop = Arc::new(|why: String| tracing::error!(why, "the journal has failed"));
+        let settings = Settings { clock: Arc::new(WallClock), fail_stop, disk_low: 0, disk_ok: 0 };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let journal = runtime.block_on(RaftJournal::open(dir, settings))?;
+        Ok(History { runtime, journal })
     }
-    let disk = RealDisk::new(&flags.data).map_err(DataDirFault::Io);
-    let dir = disk.and_then(|disk| DataDir::open_existing(Arc::new(Overlay::new(Arc::new(disk)))));
-    let dir = dir.map_err(|fault| format!("{}: {fault}", flags.data.display()))?;
-    let fail_stop = Arc::new(|why: String| tracing::error!(why, "the journal has failed"));
-    let settings = Settings { clock: Arc::new(WallClock), fail_stop, disk_low: 0, disk_ok: 0 };
-    Ok(RaftJournal::open(dir, settings).await?)
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, Failure> {
+        Ok(self.runtime.block_on(self.journal.read(from, limit))?)
+    }
+
+    /// The name under which the cluster shows itself.
+    fn cluster(&self) -> String {
+        let name = journal::look(&self.journal, |state| state.desk.notes.get(&events::NoteId::Cluster).cloned());
+        name.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
+    }
+
+    /// With the names of the whole history, as a node shows it: a budget may be opened right before the key that it hangs on.
+    fn rendered(&self, record: &Recorded, cluster: &str) -> Value {
+        journal::look(&self.journal, |state| cloudevent::render(record, state, cluster))
+    }
 }
 
 /// Where a replay ends.
@@ -97,11 +119,11 @@ impl Until {
     }
 }
 
-async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> Result<ExitCode, Failure> {
+fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<ExitCode, Failure> {
     let (mut state, mut out) = (State::default(), BufWriter::new(std::io::stdout().lock()));
-    let cluster = cluster(journal);
+    let cluster = history.cluster();
     'all: loop {
-        let records = journal.read(state.position(), READ_EVENTS).await?;
+        let records = history.read(state.position(), READ_EVENTS)?;
         if records.is_empty() {
             break;
         }
@@ -111,7 +133,7 @@ async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> R
             }
             state.replay(record)?;
             if flags.events && wanted(flags, &state, record) {
-                writeln!(out, "{}", rendered(journal, record, &cluster))?;
+                writeln!(out, "{}", history.rendered(record, &cluster))?;
             }
         }
         state.settle();
@@ -125,17 +147,6 @@ async fn replay(flags: &Flags, journal: &RaftJournal, until: Option<Until>) -> R
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// The name under which the cluster shows itself.
-fn cluster(journal: &RaftJournal) -> String {
-    let name = journal::look(journal, |state| state.desk.notes.get(&events::NoteId::Cluster).cloned());
-    name.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
-}
-
-/// With the names of the whole history, as a node shows it: a budget may be opened right before the key that it hangs on.
-fn rendered(journal: &RaftJournal, record: &Recorded, cluster: &str) -> Value {
-    journal::look(journal, |state| cloudevent::render(record, state, cluster))
 }
 
 fn wanted(flags: &Flags, state: &State, record: &Recorded) -> bool {
@@ -196,23 +207,19 @@ fn print(out: &mut impl Write, shown: &Value) -> std::io::Result<()> {
 }
 
 /// Compares each event with a running node's, up to where the shorter history ends.
-async fn diff(journal: &RaftJournal, url: &str, token: &str) -> Result<ExitCode, Failure> {
-    let (connection, cluster) = (Connection::new(url, token), cluster(journal));
+fn diff(history: &History, url: &str, token: &str) -> Result<ExitCode, Failure> {
+    let (client, cluster) = (Client::open(&Connection::new(url, token))?, history.cluster());
     let (mut state, mut theirs_ended) = (State::default(), false);
     loop {
         let from = state.position();
-        let records = journal.read(from, COMPARED_EVENTS).await?;
-        let theirs = {
-            let connection = connection.clone();
-            let parameters = given([("from", Some(Position::new(from).to_string())), ("limit", Some(COMPARED_EVENTS.to_string()))]);
-            let ask = move || Client::open(&connection)?.get_as("application/jsonl", "events", &parameters);
-            std::thread::spawn(ask).join().map_err(|_| "the node could not be asked")??
-        };
+        let records = history.read(from, COMPARED_EVENTS)?;
+        let parameters = given([("from", Some(Position::new(from).to_string())), ("limit", Some(COMPARED_EVENTS.to_string()))]);
+        let theirs = client.get_as("application/jsonl", "events", &parameters)?;
         let theirs: Vec<Value> =
             theirs.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice).collect::<Result<_, _>>()?;
         for (record, theirs) in records.iter().zip(&theirs) {
             state.replay(record)?;
-            let ours = rendered(journal, record, &cluster);
+            let ours = history.rendered(record, &cluster);
             if ours["data"] != theirs["data"]
                 || ours["type"] != theirs["type"]
                 || ours["time"] != theirs["time"]

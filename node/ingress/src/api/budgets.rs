@@ -17,12 +17,17 @@ use serde_json::{Map, Value, json};
 pub(crate) async fn list(asking: Asking) -> Response {
     let question = |Question { ask, now, .. }: Question<'_>| Ok((Chosen::read(ask), now, ask.flag("closed")?));
     let rows = |(chosen, now, closed): (Chosen, Timestamp, bool), wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access| {
-        Page::part(now_rows(snapshot, &chosen, access, now, closed)?, &wanted)
+        let budgets = of_now(snapshot, &chosen, access, now, closed)?;
+        let show = |(id, budget, start, window): Now<'_>| shown(id, budget, start, &window, budget.terms.limit, snapshot.world);
+        Page::part(budgets, &wanted, show)
     };
     asking.listed("budgets", Need::Bill, question, rows).await
 }
 
-fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, access: &Access, now: Timestamp, closed: bool) -> Result<Vec<Value>, Problem> {
+/// A budget in its window of now, which begins then.
+type Now<'a> = (BudgetId, &'a Budget, Timestamp, Window);
+
+fn of_now<'a>(snapshot: &Snapshot<'a>, chosen: &Chosen, access: &Access, now: Timestamp, closed: bool) -> Result<Vec<Now<'a>>, Problem> {
     let (ids, world) = (chosen.ids(snapshot.world, access)?, snapshot.world);
     let wanted = |owner: Owner| match owner {
         Owner::Platform => chosen.with_platform(access) && ids.scopes.is_none() && ids.keys.is_none(),
@@ -37,13 +42,11 @@ fn now_rows(snapshot: &Snapshot<'_>, chosen: &Chosen, access: &Access, now: Time
         }
     };
     let budgets = world.state.books.budgets.iter().filter(|(_, budget)| (closed || !budget.closed) && wanted(budget.identity.owner));
-    budgets
-        .map(|(id, budget)| {
-            let start = budget.identity.every.window(now);
-            let figures = window(snapshot, *id, start)?.unwrap_or_default();
-            Ok(Value::Object(shown(*id, budget, start, &figures, budget.terms.limit, world)))
-        })
-        .collect()
+    let figured = budgets.map(|(id, budget)| {
+        let start = budget.identity.every.window(now);
+        Ok((*id, budget, start, window(snapshot, *id, start)?.unwrap_or_default()))
+    });
+    figured.collect()
 }
 
 /// `GET /api/v1/budgets/{id}/windows`: the last first.
@@ -66,17 +69,17 @@ fn past(snapshot: &Snapshot<'_>, access: &Access, id: BudgetId, before: Option<T
     let more = found.len() > limit;
     found.truncate(limit);
     let next_cursor = found.last().filter(|_| more).map(|(start, _)| start.to_string());
-    let rows = found.iter().map(|(start, window)| Value::Object(shown(id, budget, *start, window, window.limit, world))).collect();
+    let rows = found.iter().map(|(start, window)| shown(id, budget, *start, window, window.limit, world)).collect();
     Ok(Page { rows, next_cursor, about: Map::new() })
 }
 
-fn shown(id: BudgetId, budget: &Budget, start: Timestamp, window: &Window, limit: events::Amount, world: &World) -> Map<String, Value> {
+fn shown(id: BudgetId, budget: &Budget, start: Timestamp, window: &Window, limit: events::Amount, world: &World) -> Value {
     let identity = &budget.identity;
     let (level, name) = (identity.owner.level(), world.state.owner_name(identity.owner));
     let text = |amount| amount_text(identity.unit, amount);
     let free = limit.saturating_sub(window.settled).saturating_sub(window.held);
     let only = &identity.only;
-    let row = json!({
+    json!({
         "object": "budget", "id": id.to_string(), "level": level, "name": name, "owner_id": identity.owner.to_string(), "unit": identity.unit.as_str(),
         "every": identity.every.as_str(), "hard": budget.terms.hard, "closed": budget.closed,
         "only": {"models": only.models, "providers": only.providers, "tags": only.tags},
@@ -84,7 +87,5 @@ fn shown(id: BudgetId, budget: &Budget, start: Timestamp, window: &Window, limit
         "limit": text(limit), "settled": text(window.settled), "held": text(window.held), "free": text(free), "overrun": text(window.overrun),
         "open_calls": window.open_calls, "orphans": window.orphans,
         "alerted_at": window.alerted_ppm.map(|ppm| events::Money(i128::from(ppm) * 1_000_000).to_string()),
-    });
-    let Value::Object(row) = row else { return Map::new() };
-    row
+    })
 }

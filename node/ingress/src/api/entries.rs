@@ -34,12 +34,12 @@ pub(crate) async fn list(asking: Asking) -> Response {
         let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
         let kind = kind_of(&asking.uri);
-        let rows = asking.look(move |state| {
-            let seen = entries(state).into_iter().filter(|entry| entry.kind == kind && access.sees(entry.tenant));
-            seen.map(|entry| shown(&entry, state)).collect()
-        });
         let form = wanted.form;
-        Ok(Page::part(rows.await?, &wanted)?.response(form))
+        let page = asking.look(move |state| {
+            let seen = entries(state).into_iter().filter(|entry| entry.kind == kind && access.sees(entry.tenant));
+            Page::part(seen.collect(), &wanted, |entry| shown(&entry, state))
+        });
+        Ok(page.await??.response(form))
     };
     asking.answered(answer).await
 }

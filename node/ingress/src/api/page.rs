@@ -81,12 +81,12 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// A part of rows that were all made.
-    pub fn part(rows: Vec<Value>, wanted: &Wanted) -> Result<Page, Problem> {
+    /// A part of what is all there; only that part is shown.
+    pub fn part<T>(all: Vec<T>, wanted: &Wanted, show: impl FnMut(T) -> Value) -> Result<Page, Problem> {
         let skip = wanted.skip()?;
         let end = skip.saturating_add(wanted.limit);
-        let next_cursor = (rows.len() > end).then(|| format!("row_{end}"));
-        Ok(Page { rows: rows.into_iter().skip(skip).take(wanted.limit).collect(), next_cursor, about: Map::new() })
+        let next_cursor = (all.len() > end).then(|| format!("row_{end}"));
+        Ok(Page { rows: all.into_iter().skip(skip).take(wanted.limit).map(show).collect(), next_cursor, about: Map::new() })
     }
 
     pub fn saying(mut self, name: &str, value: impl Into<Value>) -> Page {

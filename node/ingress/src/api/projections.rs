@@ -25,8 +25,7 @@ pub(crate) async fn list(asking: Asking) -> Response {
         let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
         let app = &asking.app;
-        let rows = app.projections.views().iter().map(|view| shown(app, view)).collect();
-        Ok(Page::part(rows, &wanted)?.response(wanted.form))
+        Ok(Page::part(app.projections.views().to_vec(), &wanted, |view| shown(app, &view))?.response(wanted.form))
     };
     asking.answered(answer).await
 }

@@ -49,7 +49,7 @@ impl Asked {
         let providers = self.chosen.ids(snapshot.world, access)?.providers.map_or_else(all, |ids| ids.into_iter().collect());
         let (by_model, by_hour) = (self.by.contains(&By::Model), self.by.contains(&By::Hour));
         let groups = Query { providers, from: self.from, until: self.until, by_model, by_hour }.run(snapshot)?;
-        Page::part(groups.into_iter().map(|(group, health)| shown(group, &health, snapshot.world)).collect(), &wanted)
+        Page::part(groups.into_iter().collect(), &wanted, |(group, health)| shown(group, &health, snapshot.world))
     }
 }
 

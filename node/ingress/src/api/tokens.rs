@@ -35,14 +35,12 @@ pub(crate) async fn list(asking: Asking) -> Response {
         let mut ask = asking.ask();
         let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
-        let now = asking.now();
-        let look = move |state: &Books| -> Vec<Value> {
+        let (now, form) = (asking.now(), wanted.form);
+        let look = move |state: &Books| {
             let tokens = state.books.tokens.iter().filter(|(_, token)| access.sees(token.settings.tenant));
-            tokens.map(|(id, token)| shown(*id, token, state, now)).collect()
+            Page::part(tokens.collect(), &wanted, |(id, token)| shown(*id, token, state, now))
         };
-        let rows = asking.look(look).await?;
-        let form = wanted.form;
-        Ok(Page::part(rows, &wanted)?.response(form))
+        Ok(asking.look(look).await??.response(form))
     };
     asking.answered(answer).await
 }

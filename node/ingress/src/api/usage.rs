@@ -66,8 +66,7 @@ impl Asked {
             Some(By::Tokens) => rows.sort_by_key(|(_, sums)| Reverse(sums.tokens.total())),
             Some(By::Calls) => rows.sort_by_key(|(_, sums)| Reverse(sums.finished())),
         }
-        let rows = rows.iter().map(|(group, sums)| shown(group, sums, &query, snapshot.world)).collect();
-        let page = Page::part(rows, &wanted)?;
+        let page = Page::part(rows, &wanted, |(group, sums)| shown(&group, &sums, &query, snapshot.world))?;
         Ok(page.saying("from", query.range.from.to_string()).saying("until", query.range.until.to_string()))
     }
 
