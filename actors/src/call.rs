@@ -24,7 +24,7 @@ use cluster_config::{Candidate, Principal};
 use dialects::{Request, exchange::loss::LossRules, tokens};
 use events::{
     CallId, Figures,
-    call::{Admitted, AttemptEnd, Event, Extended, Outcome, Translated, Unsent},
+    call::{Admitted, AttemptEnd, Caller, Event, Extended, Outcome, Translated, Unsent},
     limits,
     provider::OnClientGone,
 };
@@ -48,6 +48,8 @@ pub struct Incoming {
     /// The caller's headers; only those on the list go upstream.
     pub headers: HeaderMap,
     pub tags: Arc<Vec<String>>,
+    /// For whom it is made, and the caller's own ids of it.
+    pub caller: Caller,
     /// The caller's own deadline.
     pub timeout: Option<Duration>,
     /// What is said about losses in translation: by policy, and by the caller.
@@ -311,6 +313,7 @@ impl Way {
             endpoint: request.endpoint.as_str().into(),
             stream: request.stream,
             tags: ask.tags.to_vec(),
+            caller: self.incoming.caller.clone(),
         };
         let estimate = tokens::estimate(self.incoming.body.len() as u64).saturating_add(request.output_limit.unwrap_or(0));
         let pace =

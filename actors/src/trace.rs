@@ -34,7 +34,7 @@ impl Context {
     }
 
     /// The context that a request brings; two of them are as good as none.
-    fn of(headers: &HeaderMap) -> Option<Context> {
+    pub fn of(headers: &HeaderMap) -> Option<Context> {
         let mut values = headers.get_all(TRACEPARENT).iter();
         let first = values.next()?;
         if values.next().is_some() { None } else { Context::parse(first.as_bytes()) }

@@ -1,6 +1,8 @@
 //! A call: one exchange with a model, from admission to its one record in force. Money in two phases (LEDGER §3–5).
 
-use crate::{Amount, Boot, BudgetId, Figures, KeyId, Money, NodeId, ProviderId, TenantId, Timestamp, Usage, price::Price};
+mod stored;
+
+use crate::{Amount, Boot, BudgetId, Figures, KeyId, Money, NodeId, ProviderId, TenantId, Timestamp, Usage, UserId, price::Price};
 use serde::{Deserialize, Serialize};
 
 /// An idempotency key and the digest of the body that came with it.
@@ -30,6 +32,20 @@ pub struct Admitted {
     pub stream: bool,
     /// `key=value`.
     pub tags: Vec<String>,
+    /// Stored beside the rest, where there is any of it.
+    #[serde(skip)]
+    pub caller: Caller,
+}
+
+/// What a caller says of itself and of its request: by it a call is found again, nothing is decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caller {
+    /// For whom it is made.
+    pub user: Option<UserId>,
+    /// The caller's own name of the request, at most [`crate::limits::CALLER_ID_BYTES_MAX`].
+    pub request_id: Option<String>,
+    /// Of W3C `traceparent`.
+    pub trace_id: Option<u128>,
 }
 
 /// What a further attempt holds more, in each budget's unit.
@@ -239,7 +255,9 @@ pub struct Translated {
     pub losses: Vec<Loss>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// How each is stored, in all its versions: `call/stored.rs`.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(from = "stored::Read")]
 pub enum Event {
     Admitted(Box<Admitted>),
     Extended(Extended),

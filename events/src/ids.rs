@@ -111,6 +111,25 @@ impl FromStr for CallId {
     }
 }
 
+/// For whom a caller makes a call, as a pseudonym: a keyed hash of the tenant and the name that the caller gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct UserId(pub u128);
+
+impl fmt::Display for UserId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "user_{:032x}", self.0)
+    }
+}
+
+impl FromStr for UserId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+        let digits = text.strip_prefix("user_").filter(|digits| digits.len() == 32 && digits.bytes().all(is_digit));
+        digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(UserId).ok_or_else(|| BadId(text.into()))
+    }
+}
+
 /// A random number that tells one session of a node from the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Boot(pub u64);

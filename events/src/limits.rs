@@ -53,6 +53,8 @@ pub const TAG_BYTES_MAX: usize = 64;
 pub const NAME_BYTES_MAX: usize = 128;
 /// Longest id that a provider may give an answer and that we keep, in bytes.
 pub const UPSTREAM_ID_BYTES_MAX: usize = 128;
+/// Longest id that a caller may give its request and that we keep, in bytes; a longer one is passed over.
+pub const CALLER_ID_BYTES_MAX: usize = 128;
 
 /// Transactions of one group: what one Scribe sends at once (LEDGER §1).
 pub const GROUP_TRANSACTIONS_MAX: usize = 1_000;

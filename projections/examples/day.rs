@@ -3,8 +3,8 @@
 
 use events::{
     Boot, BudgetId, CallId, Event, Every, Figures, KeyId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp, Unit,
-    Usage, budget,
-    call::{self, Admitted, Attempt, AttemptEnd, Decision, Finished, Outcome},
+    Usage, UserId, budget,
+    call::{self, Admitted, Attempt, AttemptEnd, Caller, Decision, Finished, Outcome},
     envelope::Principal,
     key, node, provider, scope, tenant,
     transaction::{Group, GroupOutcome, Proposal, Sequence, Transaction},
@@ -29,6 +29,8 @@ const TENANTS: u64 = 20;
 const TEAMS: u64 = 200;
 const KEYS: u64 = 3_000;
 const MODELS: u64 = 20;
+/// Whom calls are made for.
+const USERS: u64 = 20_000;
 const PROVIDERS: u64 = 5;
 /// Calls of one group: admissions, and behind them records.
 const GROUP: u64 = 400;
@@ -162,6 +164,8 @@ impl Writer {
         // a key has a few models that it calls
         let model = (key + self.chance.skewed(5)) % MODELS;
         let tags = if self.chance.below(10) == 0 { vec![format!("app=a{}", key % 7), "env=prod".into()] } else { Vec::new() };
+        // a few applications say for whom they call
+        let user = (key % 4 == 0).then(|| UserId(u128::from(self.chance.skewed(USERS))));
         Admitted {
             node: NODE,
             boot: self.boot,
@@ -174,6 +178,7 @@ impl Writer {
             endpoint: "chat_completions".into(),
             stream: self.chance.below(2) == 0,
             tags,
+            caller: Caller { user, ..Caller::default() },
         }
     }
 

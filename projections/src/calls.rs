@@ -70,7 +70,7 @@ impl Projection for Calls {
     }
 
     fn form(&self) -> u32 {
-        2
+        3
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {

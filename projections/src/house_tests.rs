@@ -24,6 +24,8 @@ pub(crate) struct House {
     pub state: State,
     pub records: Vec<Recorded>,
     pub now: Timestamp,
+    /// Of the calls that come.
+    pub caller: call::Caller,
     boot: Boot,
     sequence: u64,
 }
@@ -31,8 +33,14 @@ pub(crate) struct House {
 impl House {
     /// Two tenants, a small tree, three keys, two providers, a budget a tenant, one node.
     pub fn new() -> House {
-        let mut house =
-            House { state: State::default(), records: Vec::new(), now: Timestamp::parse(NOON).unwrap(), boot: Boot(0), sequence: 0 };
+        let mut house = House {
+            state: State::default(),
+            records: Vec::new(),
+            now: Timestamp::parse(NOON).unwrap(),
+            caller: call::Caller::default(),
+            boot: Boot(0),
+            sequence: 0,
+        };
         for (number, name) in [(1, "acme"), (2, "umbrella")] {
             house.happens(Event::Tenant(TenantId(number), tenant::Event::Created { name: name.into(), rates: Rates::default() }));
             house.opens_budget(number, Owner::Tenant(TenantId(number)), 1_000);
@@ -108,6 +116,7 @@ impl House {
             endpoint: "chat".into(),
             stream: false,
             tags: tags.iter().map(|tag| (*tag).to_owned()).collect(),
+            caller: self.caller.clone(),
         };
         self.call(number, call::Event::Admitted(Box::new(admitted)));
     }

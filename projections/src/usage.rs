@@ -1,4 +1,4 @@
-//! What was used: sums by tenant, scope, key, model, provider and tag, in hours, days and months (UTC). A call counts in the hour of its
+//! What was used: sums by tenant, scope, key, user, model, provider and tag, in hours, days and months (UTC). A call counts in the hour of its
 //! admission, as its budgets count it, with its record; an orphan at its ceiling, until a late record takes its place.
 //!
 //! Only hours are written as calls come. Once a day is over its hours are summed up, into the day and its month; what comes later for such
@@ -15,7 +15,7 @@ pub use row::{Dims, Grain, Sums, Tokens};
 
 use crate::{Draft, Fault, Projection, World, draft::Pending};
 use events::{
-    CallId, Event, KeyId, ScopeId, TenantId, Timestamp,
+    CallId, Event, KeyId, ScopeId, TenantId, Timestamp, UserId,
     call::{self, Admitted, Finished},
     envelope::Recorded,
 };
@@ -33,6 +33,7 @@ struct Open {
     tenant: TenantId,
     scope: Option<ScopeId>,
     key: KeyId,
+    user: Option<UserId>,
     model: String,
     tags: Vec<String>,
     /// What it was counted with when its node was lost.
@@ -43,11 +44,11 @@ impl Open {
     fn new(admitted: &Admitted, at: Timestamp, world: &World) -> Open {
         let Admitted { key, ref model, ref tags, .. } = *admitted;
         let (tenant, scope) = (world.tenant_of(key), world.scope_of(key));
-        Open { at, tenant, scope, key, model: model.clone(), tags: tags.clone(), orphaned: None }
+        Open { at, tenant, scope, key, user: admitted.caller.user, model: model.clone(), tags: tags.clone(), orphaned: None }
     }
 
     fn dims(&self, provider: Option<events::ProviderId>) -> Dims {
-        Dims { tag: None, scope: self.scope, key: Some(self.key), model: Some(self.model.clone()), provider }
+        Dims { tag: None, user: self.user, scope: self.scope, key: Some(self.key), model: Some(self.model.clone()), provider }
     }
 }
 
@@ -72,7 +73,7 @@ impl Projection for Usage {
     }
 
     fn form(&self) -> u32 {
-        2
+        3
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
@@ -151,7 +152,7 @@ impl Usage {
 
     fn add_row(&mut self, tenant: TenantId, at: Timestamp, dims: &Dims, tags: &[String], sums: &Sums) {
         let hour = Grain::Hour.start(at);
-        for cut in Cut::UNTAGGED {
+        for cut in Cut::WHOLE.into_iter().chain(dims.user.map(|_| Cut::User)) {
             self.added.entry((cut, tenant, hour, cut.of(dims))).or_default().add(sums);
         }
         for tag in tags {

@@ -25,6 +25,9 @@ class Call:
     charge: Decimal = Decimal(0)
     total_ms: int = 0
     attempts: list = field(default_factory=list)
+    user: str | None = None
+    request_id: str | None = None
+    trace_id: str | None = None
 
 
 class Books:
@@ -51,7 +54,9 @@ class Books:
         if what == "admitted":
             assert id not in self.calls, f"{id} was admitted twice"
             scope = self.keys[data["key"]].get("scope")
-            self.calls[id] = Call(id, event["tenant"], data["key"], scope, data["model"], data["tags"], event["time"], Decimal(data["ceiling"]["cost"]))
+            call = Call(id, event["tenant"], data["key"], scope, data["model"], data["tags"], event["time"], Decimal(data["ceiling"]["cost"]))
+            call.user, call.request_id, call.trace_id = data["user"], data["request_id"], data["trace_id"]
+            self.calls[id] = call
             return
         call = self.calls.get(id)
         if what == "extended":

@@ -9,8 +9,9 @@ from decimal import Decimal
 import httpx
 import pytest
 from books import Books
-from conftest import APP, Node, wait_until
-from views import AUTHORIZED, config, every, get, traffic
+from conftest import APP, HELLO, Node, wait_until
+from views import AUTHORIZED, USERS, config, every, get, traffic
+
 
 @pytest.fixture
 def node(sim, tmp_path):
@@ -23,6 +24,7 @@ DIMENSIONS = {
     "tenant": lambda call: call.tenant,
     "key_id": lambda call: call.key,
     "scope_id": lambda call: call.scope,
+    "user": lambda call: call.user,
     "model": lambda call: call.model,
     "provider": lambda call: call.provider,
     "tag": lambda call: call.tags,
@@ -60,6 +62,43 @@ def test_usage_is_what_the_history_says(node):
     assert [row["model"] for row in by_two] and {row["tenant"] for row in by_two} == {"acme", "umbrella"}
     costs = [Decimal(row["cost"]["USD"]) for row in by_two]
     assert costs == sorted(costs, reverse=True)
+
+
+def test_users_are_pseudonyms_that_are_found_by_name(node):
+    traffic(node)
+    books = Books(node.events())
+    position = f"0:{books.position}"
+    everywhere = str(node.events()) + str(every(node, "calls")) + str(get(node, group_by="user", limit=1000))
+    assert "@example.com" not in everywhere, "no name that a caller gave is kept"
+    users = {call.user for call in books.calls.values()} - {None}
+    assert len(users) > 6, "of two tenants"
+    rows = get(node, group_by="tenant,user", at_least=position, limit=1000)["data"]
+    by_two = books.usage(lambda call: (call.tenant, call.user))
+    assert {(row["tenant"], row["user"]) for row in rows} == set(by_two)
+    called = get(node, user=USERS[0], group_by="tenant,user", limit=1000)["data"]
+    assert {row["tenant"] for row in called} == {"acme", "umbrella"} and len({row["user"] for row in called}) == 2, "a name is another user in another tenant"
+    for row in called:
+        assert row["calls"]["finished"] == by_two[row["tenant"], row["user"]]["finished"]
+        again = get(node, user=row["user"], limit=1000)["data"]
+        assert [one["cost"] for one in again] == [row["cost"]]
+    assert {row["user"] for row in every(node, "calls", user=USERS[0])} == {row["user"] for row in called}
+    total = sum(Decimal(row["cost"]["USD"]) for row in get(node, group_by="user", limit=1000)["data"])
+    assert total == Decimal(get(node)["data"][0]["cost"]["USD"]), "with those of nobody they are all"
+    assert get(node, group_by="user,tag", code=400)["path"] == "user"
+    for call in books.calls.values():
+        if call.request_id:
+            assert [row["id"] for row in every(node, "calls", request_id=call.request_id)] == [call.id]
+        if call.trace_id:
+            assert [row["id"] for row in every(node, "calls", trace_id=call.trace_id)] == [call.id]
+    assert any(call.request_id for call in books.calls.values()) and any(call.trace_id for call in books.calls.values())
+
+
+@pytest.mark.parametrize("name", ["", "u" * 129, "ü"])
+def test_a_user_that_cannot_be_kept_is_refused(node, name):
+    body = {"model": "fast", "messages": HELLO}
+    headers = {"authorization": f"Bearer {APP}", "x-tollgate-user": name.encode()}
+    answer = httpx.post(f"{node.url}/v1/chat/completions", json=body, headers=headers)
+    assert answer.status_code == 400 and "x-tollgate-user" in answer.json()["error"]["message"]
 
 
 def test_a_killed_node_counts_nothing_twice(node):

@@ -1,5 +1,6 @@
 """Asking the views of a node, and traffic that gives them something to say."""
 
+import uuid
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
@@ -7,6 +8,7 @@ import openai
 from conftest import ADMIN, APP, HELLO, PRICE, base_config
 
 OTHER, SEARCH = "sk-other-0000001", "sk-search-000001"
+USERS = [f"user-{number}@example.com" for number in range(4)]
 AUTHORIZED = {"authorization": f"Bearer {ADMIN}"}
 
 
@@ -40,7 +42,7 @@ def every(node, path, **query):
 
 
 def traffic(node, calls=60):
-    """Calls of all kinds: whole and streamed, of three keys, failing over, refused upstream, with tags."""
+    """Calls of all kinds: whole and streamed, of three keys, failing over, refused upstream, with tags, users and ids."""
     models = ["fast", "claude", "fallback", "bad", "missing"]
 
     def one(number):
@@ -48,8 +50,15 @@ def traffic(node, calls=60):
         model = models[number % len(models)]
         tags = {"x-tollgate-tags": f"app=a{number % 4},env=test"} if number % 2 else {}
         stream = number % 4 == 3
+        user = {"user": USERS[number % 4]} if number % 5 == 0 else {}
+        if number % 7 == 1:
+            tags["x-tollgate-user"] = USERS[number % 3]
+        if number % 6 == 2:
+            tags["x-request-id"] = f"ours-{uuid.uuid4()}"
+        if number % 6 == 3:
+            tags["traceparent"] = f"00-{uuid.uuid4().hex}-b7ad6b7169203331-01"
         try:
-            answer = client.chat.completions.create(model=model, messages=HELLO, stream=stream, extra_headers=tags)
+            answer = client.chat.completions.create(model=model, messages=HELLO, stream=stream, extra_headers=tags, **user)
             if stream:
                 list(answer)
         except openai.APIStatusError:

@@ -111,6 +111,7 @@ impl House {
             endpoint: "chat".into(),
             stream: false,
             tags: Vec::new(),
+            caller: call::Caller::default(),
         };
         let guards = vec![Guard::Current { key: KEY, policy }, Guard::Fits];
         transaction(guards, vec![Event::Call(CallId(call), call::Event::Admitted(Box::new(admitted)))])

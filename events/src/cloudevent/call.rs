@@ -38,6 +38,8 @@ fn admitted(admitted: &Admitted) -> Value {
         "budgets": admitted.budgets.iter().map(BudgetId::to_string).collect::<Value>(),
         "policy": Position::new(admitted.policy).to_string(), "node": admitted.node.to_string(), "session": format!("{:016x}", admitted.boot.0),
         "claim": admitted.claim.map(|claim| parts::hex(&claim.key)),
+        "user": admitted.caller.user.map(|user| user.to_string()), "request_id": admitted.caller.request_id,
+        "trace_id": admitted.caller.trace_id.map(|id| format!("{id:032x}")),
     })
 }
 

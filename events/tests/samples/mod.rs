@@ -2,7 +2,7 @@
 
 use events::{
     Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp,
-    TokenId, Unit, Usage, budget, call, catalogue,
+    TokenId, Unit, Usage, UserId, budget, call, catalogue,
     key::{self, KeyHash},
     model, node, policy,
     price::{Bounds, Long, Price},
@@ -182,7 +182,19 @@ fn admitted() -> call::Admitted {
         endpoint: "chat".into(),
         stream: true,
         tags: vec!["env=prod".into()],
+        caller: call::Caller::default(),
     }
+}
+
+/// Other versions of a type's stored form, by the mark that their files bear behind it.
+pub fn forms() -> Vec<(&'static str, Event)> {
+    let caller = call::Caller {
+        user: Some(UserId(0x0123_4567_89ab_cdef_0123_4567_89ab_cdef)),
+        request_id: Some("req-7".into()),
+        trace_id: Some(0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736),
+    };
+    let admitted = call::Admitted { caller, ..admitted() };
+    vec![("+caller", Event::Call(a_call(), call::Event::Admitted(Box::new(admitted))))]
 }
 
 fn extended() -> call::Extended {

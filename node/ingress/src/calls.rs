@@ -1,6 +1,12 @@
 //! The endpoints of a call: who asks, what for, and the answer as it comes.
 
-use crate::{App, Body, KeyRefusal, api::Problem, bare, guess_dialect, principal};
+use crate::{
+    App, Body, KeyRefusal,
+    api::Problem,
+    bare,
+    caller::{BadUser, caller},
+    guess_dialect, principal,
+};
 use actors::{
     call::{self, Incoming, Reply, ReplyBody},
     fault::{Fault, Side},
@@ -82,6 +88,7 @@ async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) ->
     let body = read_body(&parts.headers, body).await?;
     let request = read_request(endpoint, &body).map_err(|invalid| Fault::invalid(&invalid))?;
     check(&request)?;
+    let caller = caller(&app.hasher, principal.tenant, &parts.headers, request.user.as_deref()).map_err(|BadUser| bad_user())?;
     Ok(Incoming {
         id,
         principal: principal.clone(),
@@ -90,6 +97,7 @@ async fn take(app: &App, endpoint: Endpoint, head: Head<'_>, body: &mut Wire) ->
         body,
         headers: parts.headers,
         tags: Arc::new(tags),
+        caller,
         timeout,
         losses,
         started,
@@ -206,6 +214,10 @@ fn tags(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
             .is_some_and(|(key, value)| !key.is_empty() && key.len() <= limits::TAG_BYTES_MAX && value.len() <= limits::TAG_BYTES_MAX)
     };
     if tags.len() > limits::TAGS_MAX || !tags.iter().all(fits) { Err(bad()) } else { Ok(tags) }
+}
+
+fn bad_user() -> Fault {
+    bad_request("invalid_header", &format!("x-tollgate-user takes 1 to {} visible characters", limits::CALLER_ID_BYTES_MAX))
 }
 
 /// `x-tollgate-loss`.

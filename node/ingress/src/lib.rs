@@ -3,6 +3,7 @@
 mod account;
 mod api;
 mod body;
+mod caller;
 mod calls;
 mod heads;
 mod health;

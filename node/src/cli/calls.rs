@@ -23,6 +23,12 @@ pub struct Flags {
     status: Option<String>,
     #[command(flatten)]
     only: Only,
+    /// The caller's own name of its request, as it sent it in x-request-id.
+    #[arg(long)]
+    request_id: Option<String>,
+    /// Of the W3C trace that calls belong to.
+    #[arg(long)]
+    trace_id: Option<String>,
     /// Rows at most.
     #[arg(long, default_value_t = 100)]
     limit: u64,
@@ -54,6 +60,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;
     let mut parameters =
         given([("since", flags.since.clone()), ("status", flags.status.clone()), ("limit", Some(flags.limit.to_string()))]);
+    parameters.extend(given([("request_id", flags.request_id.clone()), ("trace_id", flags.trace_id.clone())]));
     parameters.extend(flags.only.parameters());
     if flags.follow {
         return follow(flags, &client);

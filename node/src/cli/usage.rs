@@ -10,7 +10,7 @@ use std::{io::Write, process::ExitCode};
 
 #[derive(Args)]
 pub struct Flags {
-    /// Dimensions, separated by commas: tenant, scope, key, model, provider, tag.
+    /// Dimensions, separated by commas: tenant, scope, key, user, model, provider, tag.
     #[arg(long, value_delimiter = ',')]
     by: Vec<String>,
     /// So long before now, as 90m, 24h or 7d; else this month.
@@ -49,6 +49,9 @@ pub struct Only {
     scope: Option<String>,
     #[arg(long)]
     key: Option<String>,
+    /// For whom calls were made: a name as the caller gave it, or a pseudonym.
+    #[arg(long)]
+    user: Option<String>,
     #[arg(long)]
     model: Option<String>,
     #[arg(long)]
@@ -64,6 +67,7 @@ impl Only {
             ("tenant", self.tenant.clone()),
             ("scope", self.scope.clone()),
             ("key", self.key.clone()),
+            ("user", self.user.clone()),
             ("model", self.model.clone()),
             ("provider", self.provider.clone()),
             ("tag", self.tag.clone()),
@@ -87,8 +91,15 @@ const FIGURES: [Column; 6] = [
     ("TOKENS", "tokens.total"),
     ("COST USD", "cost.USD"),
 ];
-const NAMES: [Column; 6] =
-    [("TENANT", "tenant"), ("SCOPE", "scope"), ("KEY", "key"), ("MODEL", "model"), ("PROVIDER", "provider"), ("TAG", "tag")];
+const NAMES: [Column; 7] = [
+    ("TENANT", "tenant"),
+    ("SCOPE", "scope"),
+    ("KEY", "key"),
+    ("USER", "user"),
+    ("MODEL", "model"),
+    ("PROVIDER", "provider"),
+    ("TAG", "tag"),
+];
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;

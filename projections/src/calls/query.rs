@@ -2,7 +2,7 @@
 
 use super::{Call, Index, Status, call_key, second_of};
 use crate::{Fault, Snapshot, key::Parts};
-use events::{CallId, KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, codec, limits};
+use events::{CallId, KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, UserId, codec, limits};
 use std::{collections::BTreeSet, ops::ControlFlow, time::Duration};
 use store::rows::Order;
 
@@ -14,11 +14,14 @@ const CLOCKS_APART: Duration = Duration::from_secs(3_600);
 pub struct Filter {
     pub scopes: Option<BTreeSet<ScopeId>>,
     pub keys: Option<BTreeSet<KeyId>>,
+    pub users: Option<BTreeSet<UserId>>,
     pub models: Option<BTreeSet<String>>,
     pub providers: Option<BTreeSet<ProviderId>>,
     pub tags: Option<BTreeSet<String>>,
     pub statuses: Option<BTreeSet<Status>>,
     pub upstream_id: Option<String>,
+    pub request_id: Option<String>,
+    pub trace_id: Option<u128>,
     pub cost_from: Option<Money>,
     pub total_ms_from: Option<u64>,
 }
@@ -32,11 +35,14 @@ impl Filter {
         let end = call.end.as_ref();
         has(&self.scopes, call.scope.as_ref())
             && has(&self.keys, Some(&call.key))
+            && has(&self.users, call.caller.user.as_ref())
             && has(&self.models, Some(&call.model))
             && has(&self.providers, end.and_then(|end| end.provider.as_ref()))
             && self.tags.as_ref().is_none_or(|wanted| call.tags.iter().any(|tag| wanted.contains(tag)))
             && has(&self.statuses, Some(&call.status()))
             && self.upstream_id.as_ref().is_none_or(|wanted| end.is_some_and(|end| end.upstream_id.as_ref() == Some(wanted)))
+            && self.request_id.as_ref().is_none_or(|wanted| call.caller.request_id.as_ref() == Some(wanted))
+            && self.trace_id.is_none_or(|wanted| call.caller.trace_id == Some(wanted))
             && self.cost_from.is_none_or(|least| call.cost >= least)
             && self.total_ms_from.is_none_or(|least| end.is_some_and(|end| u64::from(end.total_ms) >= least))
     }

@@ -3,7 +3,7 @@
 use crate::World;
 use events::{
     KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, Usage,
-    call::{Admitted, Attempt, Finished, Outcome},
+    call::{Admitted, Attempt, Caller, Finished, Outcome},
     envelope::Recorded,
 };
 use serde::{Deserialize, Serialize};
@@ -113,6 +113,7 @@ pub struct Call {
     pub endpoint: String,
     pub stream: bool,
     pub tags: Vec<String>,
+    pub caller: Caller,
     /// The most that it could come to.
     pub ceiling: Money,
     /// What it cost or may have cost; corrections are in it.
@@ -135,6 +136,7 @@ impl Call {
             endpoint: admitted.endpoint.clone(),
             stream: admitted.stream,
             tags: admitted.tags.clone(),
+            caller: admitted.caller.clone(),
             ceiling: admitted.ceiling.cost,
             cost: Money::ZERO,
             losses: 0,

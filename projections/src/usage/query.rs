@@ -5,7 +5,7 @@ use super::{
     row::{self, Cut, Dims, Grain, Sums},
 };
 use crate::{Fault, Snapshot};
-use events::{KeyId, ProviderId, ScopeId, TenantId, Timestamp, codec, limits};
+use events::{KeyId, ProviderId, ScopeId, TenantId, Timestamp, UserId, codec, limits};
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::ControlFlow,
@@ -18,20 +18,22 @@ pub enum Dimension {
     Tenant,
     Scope,
     Key,
+    User,
     Model,
     Provider,
     Tag,
 }
 
 impl Dimension {
-    pub const ALL: [Dimension; 6] =
-        [Dimension::Tenant, Dimension::Scope, Dimension::Key, Dimension::Model, Dimension::Provider, Dimension::Tag];
+    pub const ALL: [Dimension; 7] =
+        [Dimension::Tenant, Dimension::Scope, Dimension::Key, Dimension::User, Dimension::Model, Dimension::Provider, Dimension::Tag];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Dimension::Tenant => "tenant",
             Dimension::Scope => "scope",
             Dimension::Key => "key",
+            Dimension::User => "user",
             Dimension::Model => "model",
             Dimension::Provider => "provider",
             Dimension::Tag => "tag",
@@ -44,6 +46,7 @@ impl Dimension {
 pub struct Filter {
     pub scopes: Option<BTreeSet<ScopeId>>,
     pub keys: Option<BTreeSet<KeyId>>,
+    pub users: Option<BTreeSet<UserId>>,
     pub models: Option<BTreeSet<String>>,
     pub providers: Option<BTreeSet<ProviderId>>,
     pub tags: Option<BTreeSet<String>>,
@@ -57,6 +60,7 @@ impl Filter {
     fn takes(&self, dims: &Dims) -> bool {
         has(&self.scopes, &dims.scope)
             && has(&self.keys, &dims.key)
+            && has(&self.users, &dims.user)
             && has(&self.models, &dims.model)
             && has(&self.providers, &dims.provider)
             && has(&self.tags, &dims.tag)
@@ -118,13 +122,21 @@ pub struct Group {
 }
 
 impl Query {
-    /// The smallest table that has what the question names.
+    /// Users and tags are not told apart together: no table has both.
+    pub fn crosses_users_and_tags(&self) -> bool {
+        self.asks(Dimension::User, self.filter.users.is_some()) && self.asks(Dimension::Tag, self.filter.tags.is_some())
+    }
+
+    fn asks(&self, dimension: Dimension, is_filtered: bool) -> bool {
+        is_filtered || self.group_by.contains(&dimension)
+    }
+
+    /// The smallest table that has what the question names, but for users.
     fn cut(&self) -> Cut {
-        let (by, filter) = (&self.group_by, &self.filter);
-        let asks = |dimension, filtered: bool| filtered || by.contains(&dimension);
-        let who = asks(Dimension::Scope, filter.scopes.is_some()) || asks(Dimension::Key, filter.keys.is_some());
-        let what = asks(Dimension::Model, filter.models.is_some()) || asks(Dimension::Provider, filter.providers.is_some());
-        if asks(Dimension::Tag, filter.tags.is_some()) {
+        let filter = &self.filter;
+        let who = self.asks(Dimension::Scope, filter.scopes.is_some()) || self.asks(Dimension::Key, filter.keys.is_some());
+        let what = self.asks(Dimension::Model, filter.models.is_some()) || self.asks(Dimension::Provider, filter.providers.is_some());
+        if self.asks(Dimension::Tag, filter.tags.is_some()) {
             return Cut::Tagged;
         }
         match (who, what) {
@@ -141,6 +153,7 @@ impl Query {
             tenant: by(Dimension::Tenant).then_some(tenant),
             dims: Dims {
                 tag: dims.tag.filter(|_| by(Dimension::Tag)),
+                user: dims.user.filter(|_| by(Dimension::User)),
                 scope: dims.scope.filter(|_| by(Dimension::Scope)),
                 key: dims.key.filter(|_| by(Dimension::Key)),
                 model: dims.model.filter(|_| by(Dimension::Model)),
@@ -154,7 +167,29 @@ impl Query {
     /// # Errors
     /// Rows that cannot be read.
     pub fn run(&self, snapshot: &Snapshot<'_>) -> Result<Option<BTreeMap<Group, Sums>>, Fault> {
-        let cut = self.cut();
+        if !self.asks(Dimension::User, self.filter.users.is_some()) {
+            let groups = self.sum(snapshot, self.cut())?;
+            return Ok((groups.len() <= limits::USAGE_GROUPS_MAX).then_some(groups));
+        }
+        let mut groups = self.sum(snapshot, Cut::User)?;
+        if self.filter.users.is_none() {
+            let rest = self.without_users(&groups, self.sum(snapshot, self.cut())?);
+            groups.extend(rest);
+        }
+        Ok((groups.len() <= limits::USAGE_GROUPS_MAX).then_some(groups))
+    }
+
+    /// What was used for nobody that is named: all, less what was used for users.
+    fn without_users(&self, users: &BTreeMap<Group, Sums>, mut all: BTreeMap<Group, Sums>) -> BTreeMap<Group, Sums> {
+        for (group, sums) in users {
+            let dims = Dims { user: None, ..group.dims.clone() };
+            all.entry(Group { dims, ..group.clone() }).or_default().add(&sums.negative());
+        }
+        all.retain(|_, sums| *sums != Sums::default());
+        all
+    }
+
+    fn sum(&self, snapshot: &Snapshot<'_>, cut: Cut) -> Result<BTreeMap<Group, Sums>, Fault> {
         let rolled = snapshot.rows.get(&rolled_key().bytes())?.map(|row| codec::decode(&row)).transpose()?.unwrap_or_default();
         let mut groups = BTreeMap::new();
         for (grain, from, until) in self.range.pieces(self.step.unwrap_or(Grain::Month), rolled) {
@@ -162,7 +197,7 @@ impl Query {
                 self.scan(snapshot, cut, grain, *tenant, (from, until), &mut groups)?;
             }
         }
-        Ok((groups.len() <= limits::USAGE_GROUPS_MAX).then_some(groups))
+        Ok(groups)
     }
 
     fn scan(

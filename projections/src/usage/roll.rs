@@ -30,7 +30,7 @@ pub(crate) fn add(key: Key, sums: &Sums, draft: &mut Draft<'_>) -> Result<(), Fa
 pub(crate) fn roll(from: Timestamp, before: Timestamp, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
     if from < before {
         for tenant in world.state.books.tenants.iter().map(|(id, _)| *id) {
-            for cut in [Cut::Who, Cut::What, Cut::Full, Cut::Tagged] {
+            for cut in Cut::ALL {
                 roll_table(cut, tenant, from, before, draft)?;
             }
         }

@@ -2,7 +2,7 @@
 
 use crate::key::{Key, Parts};
 use events::{
-    Every, KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, Usage,
+    Every, KeyId, Money, ProviderId, ScopeId, TenantId, Timestamp, Usage, UserId,
     call::{Finished, Orphaned, Outcome},
 };
 use serde::{Deserialize, Serialize};
@@ -20,18 +20,23 @@ pub(crate) enum Cut {
     Full = 3,
     /// All of these by tag: a call stands there once for each of its tags.
     Tagged = 4,
+    /// Those of `Full` by user: calls that name one.
+    User = 5,
 }
 
 impl Cut {
-    pub const UNTAGGED: [Cut; 3] = [Cut::Who, Cut::What, Cut::Full];
+    pub const ALL: [Cut; 5] = [Cut::Who, Cut::What, Cut::Full, Cut::Tagged, Cut::User];
+    /// Those in which every call stands once.
+    pub const WHOLE: [Cut; 3] = [Cut::Who, Cut::What, Cut::Full];
 
     /// The dimensions that it keeps.
     pub fn of(self, dims: &Dims) -> Dims {
         match self {
             Cut::Who => Dims { scope: dims.scope, key: dims.key, ..Dims::default() },
             Cut::What => Dims { model: dims.model.clone(), provider: dims.provider, ..Dims::default() },
-            Cut::Full => Dims { tag: None, ..dims.clone() },
-            Cut::Tagged => dims.clone(),
+            Cut::Full => Dims { tag: None, user: None, ..dims.clone() },
+            Cut::Tagged => Dims { user: None, ..dims.clone() },
+            Cut::User => Dims { tag: None, ..dims.clone() },
         }
     }
 }
@@ -70,6 +75,7 @@ impl Grain {
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dims {
     pub tag: Option<String>,
+    pub user: Option<UserId>,
     pub scope: Option<ScopeId>,
     pub key: Option<KeyId>,
     /// As the caller named it.
@@ -87,8 +93,9 @@ fn id(number: u64) -> Option<u64> {
 }
 
 pub(crate) fn key(cut: Cut, grain: Grain, tenant: TenantId, start: Timestamp, dims: &Dims) -> Key {
-    at(cut, grain, tenant, start)
-        .u64(number(dims.scope.map(|id| id.0)))
+    let at = at(cut, grain, tenant, start);
+    let at = if cut == Cut::User { at.u128(dims.user.unwrap_or_default().0) } else { at };
+    at.u64(number(dims.scope.map(|id| id.0)))
         .u64(number(dims.key.map(|id| id.0)))
         .u64(number(dims.provider.map(|id| id.0)))
         .text(dims.model.as_deref().unwrap_or_default())
@@ -103,12 +110,13 @@ pub(crate) fn at(cut: Cut, grain: Grain, tenant: TenantId, start: Timestamp) -> 
 /// Reads a key again: start and dimensions.
 pub(crate) fn read_key(key: &[u8]) -> Option<(Timestamp, Dims)> {
     let mut parts = Parts(key);
-    (parts.u8()?, parts.u8()?, parts.u8()?, parts.u64()?);
+    let (_table, cut, _grain, _tenant) = (parts.u8()?, parts.u8()?, parts.u8()?, parts.u64()?);
     let start = Timestamp(parts.u64()?);
+    let user = if cut == Cut::User as u8 { Some(UserId(parts.u128()?)) } else { None };
     let (scope, key, provider) = (id(parts.u64()?), id(parts.u64()?), id(parts.u64()?));
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (model, tag) = (text(parts.text()?), text(parts.text()?));
-    Some((start, Dims { tag, scope: scope.map(ScopeId), key: key.map(KeyId), model, provider: provider.map(ProviderId) }))
+    Some((start, Dims { tag, user, scope: scope.map(ScopeId), key: key.map(KeyId), model, provider: provider.map(ProviderId) }))
 }
 
 /// Sums over calls. Signed, for what a late record takes the place of is taken off again.

@@ -18,11 +18,15 @@ fn answer(house: &House, query: &Query) -> Vec<(Group, Sums)> {
     asked(Box::new(Usage::default()), &house.records, |snapshot| query.run(snapshot)).unwrap().into_iter().collect()
 }
 
-/// Three calls of two tenants, one released, one open.
+/// Three calls of two tenants, two of them for users; one released, one open.
 fn busy() -> House {
     let mut house = House::new();
+    let user = |number| call::Caller { user: Some(UserId(number)), ..call::Caller::default() };
+    house.caller = user(7);
     house.admits(1, 1, "fast", &["env=prod", "app=x"]);
+    house.caller = user(8);
     house.admits(2, 2, "fast", &[]);
+    house.caller = call::Caller::default();
     house.admits(3, 3, "slow", &["env=prod"]);
     house.finishes(1, 1, "fast", 1, 3);
     house.finishes(2, 2, "fast", 2, 4);
@@ -44,9 +48,9 @@ fn sums_stand_by_each_dimension() {
     assert_eq!((sums.tokens.input, sums.tokens.output, sums.total_ms), (12, 120 - 12, 390));
     let dollars = |by: &[Dimension]| -> Vec<(String, i128)> {
         let name = |group: &Group| {
-            let Dims { tag, scope, key, model, provider } = &group.dims;
+            let Dims { tag, user, scope, key, model, provider } = &group.dims;
             let shown = [group.tenant.map(|id| id.to_string()), scope.map(|id| id.to_string()), key.map(|id| id.to_string())];
-            let rest = [model.clone(), provider.map(|id| id.to_string()), tag.clone()];
+            let rest = [user.map(|id| id.0.to_string()), model.clone(), provider.map(|id| id.to_string()), tag.clone()];
             shown.into_iter().chain(rest).flatten().collect::<Vec<_>>().join(" ")
         };
         answer(&house, &query(&house, by)).iter().map(|(group, sums)| (name(group), sums.cost.0 / Money::usd(1).0)).collect()
@@ -58,6 +62,8 @@ fn sums_stand_by_each_dimension() {
     assert_eq!(dollars(&[Dimension::Model]), rows(&[("fast", 7), ("slow", 5)]));
     assert_eq!(dollars(&[Dimension::Provider]), rows(&[("", 0), ("prov_1", 8), ("prov_2", 4)]));
     assert_eq!(dollars(&[Dimension::Tag]), rows(&[("app=x", 3), ("env=prod", 8)]));
+    assert_eq!(dollars(&[Dimension::User]), rows(&[("", 5), ("7", 3), ("8", 4)]));
+    assert_eq!(dollars(&[Dimension::User, Dimension::Key]), rows(&[("key_1", 0), ("key_3", 5), ("key_1 7", 3), ("key_2 8", 4)]));
     assert_eq!(dollars(&[Dimension::Key, Dimension::Model]), rows(&[("key_1 fast", 3), ("key_2 fast", 4), ("key_3 slow", 5)]));
 }
 
@@ -73,6 +79,7 @@ fn filters_choose_rows_and_tenants_see_their_own() {
     assert_eq!(cost(&|query| query.tenants = BTreeSet::new()), Money::ZERO);
     assert_eq!(cost(&|query| query.filter.scopes = Some([ScopeId(1), ScopeId(2)].into())), Money::usd(3));
     assert_eq!(cost(&|query| query.filter.keys = Some([KeyId(2), KeyId(3)].into())), Money::usd(9));
+    assert_eq!(cost(&|query| query.filter.users = Some([UserId(8)].into())), Money::usd(4));
     assert_eq!(cost(&|query| query.filter.providers = Some([ProviderId(1)].into())), Money::usd(8));
     assert_eq!(cost(&|query| query.filter.tags = Some(["app=x".to_owned()].into())), Money::usd(3));
     let both = |query: &mut Query| {
@@ -139,6 +146,7 @@ fn long() -> House {
     let mut house = House::new();
     for day in 0..70u64 {
         house.now = Timestamp::parse("2026-12-10T22:30:00Z").unwrap().plus(Duration::from_secs(day * 86_400));
+        house.caller.user = (day % 4 > 0).then_some(UserId(u128::from(day % 4)));
         house.admits(day.into(), 1, "fast", &["a=b"]);
         house.now = house.now.plus(Duration::from_secs(2 * 3_600));
         if day % 9 == 4 { house.orphans(day.into(), 1, "fast") } else { house.finishes(day.into(), 1, "fast", 1, 1) }

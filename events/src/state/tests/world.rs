@@ -5,7 +5,7 @@ use super::{oracle::Oracle, replay::Rows};
 use crate::{
     Aggregate as _, Amount, Boot, BudgetId, CallId, Every, Figures, KeyId, Money, NodeId, Owner, Rates, ScopeId, State, TenantId,
     Timestamp, Unit, budget,
-    call::{self, Admitted, Event as Call, Extended, Finished, Orphaned, Unsent},
+    call::{self, Admitted, Caller, Event as Call, Extended, Finished, Orphaned, Unsent},
     envelope::{Principal, Recorded},
     event::Event,
     key, node, scope, tenant,
@@ -184,6 +184,7 @@ impl World {
             endpoint,
             stream: false,
             tags: Vec::new(),
+            caller: Caller::default(),
         }
     }
 

@@ -90,6 +90,14 @@ impl Ask {
         span.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no span such as 90m, 24h or 7d")))
     }
 
+    /// The id of a W3C trace, in 32 hexadecimal digits.
+    pub fn trace_id(&mut self) -> Result<Option<u128>, Problem> {
+        let Some(text) = self.text("trace_id") else { return Ok(None) };
+        let is_hex = text.len() == 32 && text.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let id = u128::from_str_radix(text, 16).ok().filter(|_| is_hex);
+        id.map(Some).ok_or_else(|| Problem::parameter("trace_id", format!("`{text}` is no id of a trace: 32 hexadecimal digits")))
+    }
+
     /// A position, as some answer gave it.
     pub fn position(&mut self, name: &'static str) -> Result<Option<u64>, Problem> {
         let Some(text) = self.text(name) else { return Ok(None) };

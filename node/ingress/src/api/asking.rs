@@ -6,7 +6,7 @@ use super::{
     page::{Page, Wanted},
     problem, read,
 };
-use crate::App;
+use crate::{App, Hasher};
 use ::projections::Snapshot;
 use axum::{
     extract::{FromRequestParts, Query, rejection::QueryRejection},
@@ -40,6 +40,7 @@ pub(crate) struct Question<'a> {
     pub ask: &'a mut Ask,
     pub now: Timestamp,
     pub wanted: &'a Wanted,
+    pub hasher: &'a Hasher,
 }
 
 impl Question<'_> {
@@ -90,7 +91,7 @@ impl Asking {
             let access = self.let_in(need).await?;
             let mut ask = self.ask();
             let (at_least, wanted) = (ask.at_least()?, Wanted::read(&mut ask, &self.headers)?);
-            let question = question(Question { ask: &mut ask, now: self.now(), wanted: &wanted })?;
+            let question = question(Question { ask: &mut ask, now: self.now(), wanted: &wanted, hasher: &self.app.hasher })?;
             ask.end()?;
             let form = wanted.form;
             let page = read(&self.app, view, at_least, move |snapshot| {

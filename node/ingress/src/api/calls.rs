@@ -30,6 +30,8 @@ struct Asked {
     chosen: Chosen,
     statuses: Option<BTreeSet<Status>>,
     upstream_id: Option<String>,
+    request_id: Option<String>,
+    trace_id: Option<u128>,
     cost_from: Option<Money>,
     total_ms_from: Option<u64>,
     order: Order,
@@ -44,15 +46,17 @@ pub(crate) async fn list(asking: Asking) -> Response {
 impl Asked {
     fn read(mut question: Question<'_>) -> Result<Asked, Problem> {
         let (from, until) = question.range(question.now.minus(SINCE))?;
-        let Question { ask, wanted, .. } = question;
+        let Question { ask, wanted, hasher, .. } = question;
         let statuses = ask.words("status", &Status::ALL.map(|status| (status.as_str(), status)))?;
         let after = wanted.cursor.as_deref().map(|cursor| cursor.parse().map_err(|_| bad_cursor())).transpose()?;
         Ok(Asked {
             from,
             until,
-            chosen: Chosen::read(ask),
+            chosen: Chosen::read_with_users(ask, hasher),
             statuses: (!statuses.is_empty()).then_some(statuses),
             upstream_id: ask.text("upstream_id").map(str::to_owned),
+            request_id: ask.text("request_id").map(str::to_owned),
+            trace_id: ask.trace_id()?,
             cost_from: ask.money("min_cost_usd")?,
             total_ms_from: ask.number("min_total_ms", 0, u64::MAX)?,
             order: ask.order()?,
@@ -65,11 +69,14 @@ impl Asked {
         let filter = Filter {
             scopes: ids.scopes,
             keys: ids.keys,
+            users: ids.users,
             models: ids.models,
             providers: ids.providers,
             tags: ids.tags,
             statuses: self.statuses,
             upstream_id: self.upstream_id,
+            request_id: self.request_id,
+            trace_id: self.trace_id,
             cost_from: self.cost_from,
             total_ms_from: self.total_ms_from,
         };
@@ -126,6 +133,8 @@ pub(super) fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value
     let end = call.end.as_ref();
     naming::put(&mut row, end.and_then(|end| end.provider), world);
     let rest = json!({
+        "user": call.caller.user.map(|user| user.to_string()), "request_id": call.caller.request_id,
+        "trace_id": call.caller.trace_id.map(|id| format!("{id:032x}")),
         "model": call.model, "endpoint": call.endpoint, "stream": call.stream, "tags": call.tags, "losses": call.losses,
         "ceiling": naming::usd(call.ceiling), "cost": naming::usd(call.cost), "charge": end.map(|end| naming::usd(end.charge)),
         "overrun": end.map(|end| naming::usd(end.overrun)), "uncertain": end.map(|end| naming::usd(end.uncertain)),

@@ -1,8 +1,9 @@
 //! What a question is narrowed to: names and ids as they were given, looked up where the rows are.
 
 use super::{Access, Problem, ask::Ask, naming};
+use crate::{Hasher, caller::user_called};
 use ::projections::World;
-use events::{KeyId, ProviderId, ScopeId, TenantId};
+use events::{KeyId, ProviderId, ScopeId, TenantId, UserId};
 use std::collections::BTreeSet;
 
 /// Parameters that name things, each with several names separated by commas.
@@ -11,6 +12,7 @@ pub(crate) struct Chosen {
     tenant: Option<String>,
     scope: Option<String>,
     key: Option<String>,
+    user: Option<(String, Hasher)>,
     model: Option<String>,
     provider: Option<String>,
     tag: Option<String>,
@@ -22,6 +24,7 @@ pub(crate) struct Ids {
     /// With everything below them.
     pub scopes: Option<BTreeSet<ScopeId>>,
     pub keys: Option<BTreeSet<KeyId>>,
+    pub users: Option<BTreeSet<UserId>>,
     pub models: Option<BTreeSet<String>>,
     pub providers: Option<BTreeSet<ProviderId>>,
     pub tags: Option<BTreeSet<String>>,
@@ -34,10 +37,17 @@ impl Chosen {
             tenant: text("tenant"),
             scope: text("scope"),
             key: text("key"),
+            user: None,
             model: text("model"),
             provider: text("provider"),
             tag: text("tag"),
         }
+    }
+
+    /// Of lists that know users as well.
+    pub fn read_with_users(ask: &mut Ask, hasher: &Hasher) -> Chosen {
+        let user = ask.text("user").map(|names| (names.to_owned(), hasher.clone()));
+        Chosen { user, ..Chosen::read(ask) }
     }
 
     /// Of lists that know nothing but tenants.
@@ -72,7 +82,11 @@ impl Chosen {
             let called = books.providers.iter().filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted);
             called.map(|(id, _)| *id).collect()
         })?;
-        Ok(Ids { scopes, keys, providers, models: texts(self.model.as_deref()), tags: texts(self.tag.as_deref()), tenants })
+        let users = self.user.as_ref().map(|(names, hasher)| {
+            let of_tenant = |tenant: &TenantId| names.split(',').map(|name| user_called(hasher, *tenant, name.trim())).collect::<Vec<_>>();
+            tenants.iter().flat_map(of_tenant).collect()
+        });
+        Ok(Ids { scopes, keys, users, providers, models: texts(self.model.as_deref()), tags: texts(self.tag.as_deref()), tenants })
     }
 
     fn tenants(&self, world: &World, access: &Access) -> Result<BTreeSet<TenantId>, Problem> {

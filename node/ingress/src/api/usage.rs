@@ -44,7 +44,7 @@ pub(crate) async fn list(asking: Asking) -> Response {
 }
 
 impl Asked {
-    fn read(Question { ask, now, .. }: Question<'_>) -> Result<Asked, Problem> {
+    fn read(Question { ask, now, hasher, .. }: Question<'_>) -> Result<Asked, Problem> {
         let (from, until) = ask.range(now, Every::Month.window(now))?;
         Ok(Asked {
             from,
@@ -52,7 +52,7 @@ impl Asked {
             step: ask.word("step", &STEPS)?,
             group_by: ask.words("group_by", &Dimension::ALL.map(|dimension| (dimension.as_str(), dimension)))?,
             order: ask.word("order", &ORDERS)?,
-            chosen: Chosen::read(ask),
+            chosen: Chosen::read_with_users(ask, hasher),
         })
     }
 
@@ -72,12 +72,17 @@ impl Asked {
 
     fn query(&self, world: &World, access: &Access) -> Result<Query, Problem> {
         let ids = self.chosen.ids(world, access)?;
-        let filter = Filter { scopes: ids.scopes, keys: ids.keys, models: ids.models, providers: ids.providers, tags: ids.tags };
+        let filter =
+            Filter { scopes: ids.scopes, keys: ids.keys, users: ids.users, models: ids.models, providers: ids.providers, tags: ids.tags };
         let mut range = Range::hours(self.from, self.until);
         if let Some(step) = self.step {
             range = Range { from: step.start(range.from), until: step.next(step.start(Timestamp(range.until.0.saturating_sub(1)))) };
         }
-        Ok(Query { tenants: ids.tenants, range, step: self.step, group_by: self.group_by.clone(), filter })
+        let query = Query { tenants: ids.tenants, range, step: self.step, group_by: self.group_by.clone(), filter };
+        if query.crosses_users_and_tags() {
+            return Err(Problem::parameter("user", "users and tags are counted apart: ask for one of them at a time"));
+        }
+        Ok(query)
     }
 }
 
@@ -99,6 +104,7 @@ fn shown(group: &Group, sums: &Sums, query: &Query, world: &World) -> Value {
             Dimension::Key => naming::put(&mut row, group.dims.key, world),
             Dimension::Provider => naming::put(&mut row, group.dims.provider, world),
             Dimension::Model => drop(row.insert("model".into(), group.dims.model.clone().into())),
+            Dimension::User => drop(row.insert("user".into(), group.dims.user.map(|user| user.to_string()).into())),
             Dimension::Tag => drop(row.insert("tag".into(), group.dims.tag.clone().into())),
         }
     }
