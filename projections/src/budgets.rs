@@ -1,7 +1,11 @@
 //! Budgets window by window, past ones too: a fold of its own of LEDGER §3–5, which tests hold against the state's.
+//!
+//! So that a call can be told what its budgets were like when it came, marks are left along the way: the history is cut into epochs, a window
+//! is kept as it was before it first changes in an epoch, and at the beginning of each epoch the holds of open calls are.
 
 #[cfg(test)]
 mod tests;
+mod then;
 
 use crate::{
     Draft, Fault, Projection, Snapshot, World,
@@ -37,6 +41,8 @@ pub struct Window {
     pub limit: Amount,
     /// The highest threshold that was alerted in it, in millionths.
     pub alerted_ppm: Option<u32>,
+    /// The last epoch that it changed in; 0: in none.
+    epoch: u64,
 }
 
 impl Window {
@@ -46,13 +52,19 @@ impl Window {
         self.overrun = self.overrun.saturating_add(other.overrun);
         self.open_calls = self.open_calls.saturating_add(other.open_calls);
         self.orphans = self.orphans.saturating_add(other.orphans);
-        self.limit = other.limit;
+        if other.epoch > 0 {
+            self.limit = other.limit; // something has changed
+        }
         self.alerted_ppm = self.alerted_ppm.max(other.alerted_ppm);
+        self.epoch = self.epoch.max(other.epoch);
     }
 }
 
+/// The table of [`Hold`]s.
+const HOLDS: u8 = b'o';
+
 /// What a call without a final record holds, or was charged.
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 struct Hold {
     at: Timestamp,
     amounts: Vec<(BudgetId, Amount)>,
@@ -63,7 +75,14 @@ struct Hold {
 pub(crate) struct Budgets {
     holds: Pending<Hold>,
     added: BTreeMap<(BudgetId, Timestamp), Window>,
+    /// What it had added to a window before that first changed in an epoch.
+    marks: BTreeMap<(BudgetId, Timestamp), Vec<(u64, Window)>>,
+    epoch: u64,
+    /// Something came of a call whose hold is not known.
+    has_missed: bool,
 }
+
+pub use then::windows_then;
 
 fn windows_of(budget: BudgetId) -> Key {
     Key::of(b'b').u64(budget.0)
@@ -71,7 +90,7 @@ fn windows_of(budget: BudgetId) -> Key {
 
 impl Default for Budgets {
     fn default() -> Budgets {
-        Budgets { holds: Pending::new(b'o'), added: BTreeMap::new() }
+        Budgets { holds: Pending::new(HOLDS), added: BTreeMap::new(), marks: BTreeMap::new(), epoch: 0, has_missed: false }
     }
 }
 
@@ -81,10 +100,15 @@ impl Projection for Budgets {
     }
 
     fn form(&self) -> u32 {
-        1
+        2
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        self.epoch = then::epoch(record.envelope.n);
+        if then::begins_epoch(record.envelope.n) {
+            self.holds.flush(draft);
+            then::keep_holds(self.epoch, draft)?;
+        }
         match &*record.event {
             Event::Call(id, event) => self.call(*id, event, record.envelope.at, world, draft),
             Event::Budget(id, budget::Event::Alerted { window, threshold_ppm }) => {
@@ -100,6 +124,8 @@ impl Projection for Budgets {
         for ((budget, start), added) in std::mem::take(&mut self.added) {
             let key = windows_of(budget).u64(start.0);
             let mut window: Window = draft.get(&key)?.unwrap_or_default();
+            let marks = self.marks.remove(&(budget, start)).unwrap_or_default();
+            then::keep_marks(budget, start, &window, &marks, draft);
             window.add(&added);
             draft.put(key, &window);
         }
@@ -145,7 +171,12 @@ impl Budgets {
 
     fn change(&mut self, id: BudgetId, at: Timestamp, world: &World, change: impl FnOnce(&mut Window)) {
         let Some(budget) = find(world, id) else { return };
-        let window = self.added.entry((id, budget.identity.every.window(at))).or_default();
+        let place = (id, budget.identity.every.window(at));
+        let window = self.added.entry(place).or_default();
+        if window.epoch < self.epoch {
+            self.marks.entry(place).or_default().push((self.epoch, *window));
+            window.epoch = self.epoch;
+        }
         change(window);
         window.limit = budget.terms.limit;
     }
@@ -157,8 +188,14 @@ impl Budgets {
         });
     }
 
+    fn take_hold(&mut self, id: CallId, draft: &mut Draft<'_>) -> Result<Option<Hold>, Fault> {
+        let hold = self.holds.take(id.0, draft)?;
+        self.has_missed |= hold.is_none();
+        Ok(hold)
+    }
+
     fn extend(&mut self, id: CallId, adds: &[(BudgetId, Amount)], world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
+        let Some(mut hold) = self.take_hold(id, draft)? else { return Ok(()) };
         for (budget, amount) in adds {
             let held = hold.amounts.iter_mut().find(|(held, _)| held == budget);
             self.hold(*budget, hold.at, *amount, i64::from(held.is_none()), world);
@@ -172,7 +209,7 @@ impl Budgets {
     }
 
     fn close(&mut self, id: CallId, finished: Option<&Finished>, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
+        let Some(hold) = self.take_hold(id, draft)? else { return Ok(()) };
         for (budget, amount) in hold.amounts {
             let used = used(world, finished, budget);
             let over = used.saturating_sub(amount).max(0);
@@ -192,7 +229,7 @@ impl Budgets {
     }
 
     fn orphan(&mut self, id: CallId, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
+        let Some(mut hold) = self.take_hold(id, draft)? else { return Ok(()) };
         for (budget, amount) in &hold.amounts {
             self.change(*budget, hold.at, world, |window| {
                 window.held = window.held.saturating_sub(*amount);
@@ -213,7 +250,7 @@ impl Budgets {
                 window.overrun = window.overrun.saturating_add((*delta).max(0));
             });
         }
-        let Some(mut hold) = self.holds.take(id.0, draft)? else { return Ok(()) };
+        let Some(mut hold) = self.take_hold(id, draft)? else { return Ok(()) };
         for (budget, delta) in &adjusted.deltas {
             if let Some((_, charged)) = hold.amounts.iter_mut().find(|(held, _)| held == budget) {
                 *charged = charged.saturating_add(*delta);

@@ -13,7 +13,7 @@ use events::{
     key, node, provider, scope, tenant,
     transaction::{Group, Proposal, Sequence, Transaction},
 };
-use journal::disk::MemoryDisk;
+use journal::{ReadFault, Reader, disk::MemoryDisk};
 use std::sync::Arc;
 
 const NODE: NodeId = NodeId(0);
@@ -188,6 +188,17 @@ pub(crate) fn followed(projection: Box<dyn Projection>, records: &[Recorded], si
         rest = later;
     }
     follower
+}
+
+/// A history that is all there.
+impl Reader for House {
+    fn end(&self) -> u64 {
+        self.records.len() as u64
+    }
+
+    fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault> {
+        Ok(self.records.iter().skip(from as usize).take(limit).cloned().collect())
+    }
 }
 
 pub(crate) fn view(follower: &Follower) -> View {

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import subprocess
+from collections import Counter
 from decimal import Decimal
 
 import httpx
@@ -61,8 +62,47 @@ def storm(node):
             pass
 
 
+def budgets_before(events):
+    """What each budget had settled and held right before each call came. All of it happens within one window."""
+    units, limits, settled, held, holds, found = {}, {}, Counter(), Counter(), {}, {}
+    for event in events:
+        noun, what, data, call = *event["type"].split(".")[1:3], event["data"], event["subject"]
+        if (noun, what) == ("budget", "opened"):
+            units[data["budget"]], limits[data["budget"]] = data["unit"], Decimal(data["limit"])
+        elif (noun, what) == ("budget", "limit_set"):
+            limits[data["budget"]] = Decimal(data["limit"])
+        if noun != "call":
+            continue
+        figure = lambda budget, figures: Decimal(figures[{"USD": "cost", "tokens": "tokens", "requests": "requests"}[units[budget]]])
+        if what == "admitted":
+            found[call] = {budget: (settled[budget], held[budget], limits[budget], sum(budget in hold for hold in holds.values())) for budget in data["budgets"]}
+            holds[call] = {budget: figure(budget, data["ceiling"]) for budget in data["budgets"]}
+            held.update(holds[call])
+        elif what == "extended":
+            for add in data["adds"]:
+                holds[call][add["budget"]] = holds[call].get(add["budget"], 0) + Decimal(add["amount"])
+                held[add["budget"]] += Decimal(add["amount"])
+        elif what in ("finished", "released", "orphaned"):
+            for budget, amount in holds.pop(call, {}).items():
+                held[budget] -= amount
+                apart = {other["budget"]: other["used"] for other in data.get("apart", [])}
+                settled[budget] += amount if what == "orphaned" else figure(budget, apart.get(budget, data)) if what == "finished" else 0
+    return {
+        call: {
+            budget: {"settled": text(paid), "held": text(hold), "free": text(limit - paid - hold), "open_calls": calls}
+            for budget, (paid, hold, limit, calls) in path.items()
+        }
+        for call, path in found.items()
+    }
+
+
+def text(amount):
+    return f"{amount.normalize():f}" if amount else "0"
+
+
 def test_every_call_is_decided_again_to_the_same(node):
-    books = Books(node.events())
+    events = node.events()
+    books, before = Books(events), budgets_before(events)
     rows = every(node, "calls", limit=500, at_least=f"0:{books.position}")
     assert len(rows) == len(books.calls) > 80
     kinds = set()
@@ -73,6 +113,8 @@ def test_every_call_is_decided_again_to_the_same(node):
         kinds |= {attempt["end"] for attempt in told["attempts"]} | {f"{len(told['candidates'])} candidates"} | ({"left out"} if any(choice["left_out"] for choice in told["candidates"]) else set())
         recorded = next(event["data"] for event in get(node, f"calls/{row['id']}")["events"] if event["type"] == "tollgate.call.admitted.v1")
         assert [budget["id"] for budget in told["budgets"]] == recorded["budgets"]
+        for budget in told["budgets"]:
+            assert budget["before"] == before[row["id"]][budget["id"]], (row["id"], budget)
         if told["lines"]:
             assert sum(Decimal(line["cost"]["USD"]) for line in told["lines"]) == Decimal(row["charge"]["USD"])
     assert {"ok", "status", "not_sent", "1 candidates", "2 candidates", "left out"} <= kinds, kinds

@@ -54,6 +54,9 @@ fn print(call: &Value, explanation: &Value) {
         ("UNIT", "unit"),
         ("EVERY", "every"),
         ("LIMIT", "limit"),
+        ("SETTLED BEFORE", "before.settled"),
+        ("HELD BEFORE", "before.held"),
+        ("FREE BEFORE", "before.free"),
         ("HELD", "held"),
     ];
     println!("{}", table(&budgets, &rows("budgets")));

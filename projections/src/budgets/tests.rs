@@ -1,6 +1,6 @@
 use super::*;
 use crate::house_tests::{House, figures, finished, followed, view};
-use events::{Boot, KeyId, Money, NodeId, TenantId, call::Adjusted};
+use events::{Boot, KeyId, Money, NodeId, State, TenantId, call::Adjusted};
 use proptest::prelude::*;
 use std::time::Duration;
 
@@ -98,12 +98,47 @@ proptest! {
             prop_assert_eq!((ours.settled, ours.held, ours.overrun), (theirs.settled, theirs.held, theirs.overrun));
             prop_assert_eq!((ours.open_calls as u64, ours.orphans as u64), (theirs.open_calls, theirs.orphans));
         }
+        let in_ones = self::view(&followed(Box::new(Budgets::default()), &house.records, &[1]));
+        prop_assert_eq!(view.digest().unwrap(), in_ones.digest().unwrap(), "rows do not depend on batches");
         for (id, _) in house.state.books.budgets.iter() {
             let all = view.read(|snapshot| windows(snapshot, *id, Timestamp(u64::MAX), 1_000)).unwrap();
             let held: Amount = all.iter().map(|(_, window)| window.held).sum();
             let theirs: Amount = house.state.books.open.iter().flat_map(|(_, open)| &open.hold).filter(|(held, _)| held == id).map(|(_, amount)| *amount).sum();
             prop_assert_eq!(held, theirs);
         }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// When a call came, its budgets were what the state was then: or it is said that nobody knows.
+    #[test]
+    fn windows_then_are_the_states_of_then(steps in prop::collection::vec(step(), 1..60)) {
+        let mut house = House::new();
+        for (number, step) in steps.iter().enumerate() {
+            take(&mut house, number as u128, step);
+        }
+        let view = view(&followed(Box::new(Budgets::default()), &house.records, &[7]));
+        let (mut then, mut known, mut unknown) = (State::default(), 0, 0);
+        for record in &house.records {
+            if let Event::Call(_, call::Event::Admitted(admitted)) = &*record.event {
+                let places: Vec<(BudgetId, Timestamp)> = admitted.budgets.iter().map(|id| (*id, then.books.budgets.get(id).unwrap().identity.every.window(record.envelope.at))).collect();
+                match view.read(|snapshot| windows_then(snapshot, &house, record.envelope.n, &places)).unwrap() {
+                    None => unknown += 1,
+                    Some(windows) => {
+                        known += 1;
+                        for place in places {
+                            let (ours, theirs) = (windows[&place], then.books.windows.get(&place).cloned().unwrap_or_default());
+                            prop_assert_eq!((ours.settled, ours.held, ours.open_calls as u64), (theirs.settled, theirs.held, theirs.open_calls), "at {}", record.envelope.n);
+                        }
+                    }
+                }
+            }
+            then.replay(record).unwrap();
+        }
+        let has_orphans = house.records.iter().any(|record| matches!(&*record.event, Event::Call(_, call::Event::Orphaned(_))));
+        prop_assert!(unknown == 0 || has_orphans, "{unknown} of {} are unknown", known + unknown);
     }
 }
 
