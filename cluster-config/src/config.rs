@@ -136,6 +136,11 @@ impl Config {
         self.providers.iter().map(|provider| provider.settings.name.as_str())
     }
 
+    /// Where the providers are, by name.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.providers.iter().map(|provider| (provider.settings.name.as_str(), provider.settings.base_url.as_str()))
+    }
+
     /// Names of the models, in the order of the file.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.name.as_str())

@@ -3,7 +3,7 @@
 //! Planning the file against the same state changes nothing, with or without prune. Secrets are not in it: where there is one, the file
 //! says `keep`. Things stand in the order in which they were made, so a file that was applied comes back in its own order.
 
-mod parts;
+pub(crate) mod parts;
 
 use crate::{
     config::Secret,

@@ -2,6 +2,7 @@
 //! left out here has its default there.
 
 use serde::{Serialize, Serializer};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// A configuration to be written. As JSON it is what its [`Serialize`] gives, as YAML [`File::yaml`].
@@ -190,6 +191,29 @@ impl File {
     pub fn yaml(&self) -> String {
         let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
         serde_saphyr::to_string_with_options(self, options).expect("texts, numbers, lists and maps of them can be written")
+    }
+}
+
+/// What the file says, from JSON: of each map `name` first, which says whose the rest is.
+pub fn yaml(value: &Value) -> String {
+    let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+    serde_saphyr::to_string_with_options(&Named(value), options).expect("texts, numbers, lists and maps of them can be written")
+}
+
+/// See [`yaml`].
+struct Named<'a>(&'a Value);
+
+impl Serialize for Named<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Object(members) => {
+                let named = members.get_key_value("name");
+                let rest = members.iter().filter(|(member, _)| *member != "name");
+                serializer.collect_map(named.into_iter().chain(rest).map(|(member, value)| (member, Named(value))))
+            }
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Named)),
+            other => other.serialize(serializer),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The difference between what is told and what is, as commands in an order in which nothing is usable before what limits it.
 
+pub mod fields;
 mod keeps;
 pub(crate) mod names;
 mod paths;
@@ -17,6 +18,7 @@ use events::{
     Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key,
     key::KeyHash, model, policy, provider, scope, tenant,
 };
+use fields::Field;
 use names::Names;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -37,6 +39,8 @@ pub struct Change {
     pub kind: &'static str,
     /// Its name; `tenant/name` where the name alone would be ambiguous.
     pub name: String,
+    /// What is another one then; nothing of what goes.
+    pub fields: Vec<Field>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -192,8 +196,8 @@ impl Planner<'_> {
         if self.ambiguous.contains(&(kind, name.to_owned())) { format!("{tenant}/{name}") } else { name.to_owned() }
     }
 
-    /// Takes up a step, if it changes something.
-    fn add<A>(&mut self, current: Option<&A>, command: A::Command, change: Change, path: &str, step: impl FnOnce(A::Command) -> Step)
+    /// Takes up a step, if it changes something. `fields` are asked for only then.
+    fn add<A>(&mut self, current: Option<&A>, command: A::Command, shown: Shown<'_>, path: &str, step: impl FnOnce(A::Command) -> Step)
     where
         A: Aggregate<Refusal = Refusal> + Clone,
         A::Command: Clone,
@@ -203,7 +207,8 @@ impl Planner<'_> {
         match decided {
             Ok(events) if events.is_empty() => {}
             Ok(_) => {
-                self.plan.changes.push(change);
+                let Shown { op, kind, name, fields } = shown;
+                self.plan.changes.push(Change { op, kind, name, fields: fields() });
                 self.plan.steps.push(step(command));
             }
             Err(refusal) => self.problems.add(path, refusal.to_string()),
@@ -219,7 +224,8 @@ impl Planner<'_> {
         }
         let command = shipped_catalogue();
         let catalogue::Command::Set { edition, .. } = &command;
-        let change = Change { op: if is_there { Op::Update } else { Op::Create }, kind: "catalogue", name: edition.clone() };
+        let (before, after) = (current.filter(|_| is_there).map(|catalogue| catalogue.edition.clone()), edition.clone());
+        let change = made_or_changed(!is_there, "catalogue", edition.clone()).with(move || fields::catalogue(before, after));
         self.add(current, command, change, "catalogue", Step::Catalogue);
     }
 
@@ -229,8 +235,9 @@ impl Planner<'_> {
             let id = known.unwrap_or_else(|| TenantId(self.id()));
             self.names.tenants.insert(tenant.name.clone(), id);
             let command = tenant::Command::Set { name: tenant.name.clone(), rates: tenant.rates };
-            let change = made_or_changed(known.is_none(), "tenant", tenant.name.clone());
-            self.add(self.state.books.tenants.get(&id), command, change, &tenant.path, |command| Step::Tenant(id, command));
+            let current = self.state.books.tenants.get(&id);
+            let change = made_or_changed(known.is_none(), "tenant", tenant.name.clone()).with(|| fields::tenant(current, tenant));
+            self.add(current, command, change, &tenant.path, |command| Step::Tenant(id, command));
         }
     }
 
@@ -249,10 +256,10 @@ impl Planner<'_> {
             let id = known.unwrap_or_else(|| ScopeId(self.id()));
             self.names.scopes.insert(place, id);
             let settings = scope::Settings { tenant, parent, name: scope.name.clone(), kind: scope.kind.clone(), rates: scope.rates };
+            let (state, current) = (self.state, self.state.books.scopes.get(&id));
             let change = made_or_changed(known.is_none(), "scope", self.shown("scope", &home.tenant, &scope.name));
-            self.add(self.state.books.scopes.get(&id), scope::Command::Set(settings), change, &scope.path, |command| {
-                Step::Scope(id, command)
-            });
+            let change = change.with(|| fields::scope(state, current, scope, home));
+            self.add(current, scope::Command::Set(settings), change, &scope.path, |command| Step::Scope(id, command));
         }
         self.homes.scopes = homes;
     }
@@ -276,9 +283,11 @@ impl Planner<'_> {
             }
             _ => (None, None),
         };
+        let (state, current, is_secret_new) = (self.state, self.state.books.providers.get(&id), secret.is_some());
         let change = made_or_changed(known.is_none(), "provider", name.clone());
+        let change = change.with(move || fields::provider(state, current, provider, is_secret_new));
         let command = provider::Command::Set { settings, secret };
-        self.add(self.state.books.providers.get(&id), command, change, &provider.path, |command| Step::Provider(id, command, note));
+        self.add(current, command, change, &provider.path, |command| Step::Provider(id, command, note));
     }
 
     fn model(&mut self, model: &Model) {
@@ -293,8 +302,9 @@ impl Planner<'_> {
         });
         let settings =
             model::Settings { name: model.name.clone(), targets: targets.collect(), price: model.price.clone(), bounds: model.bounds };
-        let change = made_or_changed(known.is_none(), "model", model.name.clone());
-        self.add(self.state.books.models.get(&id), model::Command::Set(settings), change, &model.path, |command| Step::Model(id, command));
+        let (state, current) = (self.state, self.state.books.models.get(&id));
+        let change = made_or_changed(known.is_none(), "model", model.name.clone()).with(move || fields::model(state, current, model));
+        self.add(current, model::Command::Set(settings), change, &model.path, |command| Step::Model(id, command));
     }
 
     /// Ids of the file's keys, and whether they are new: their budgets come before them.
@@ -335,8 +345,9 @@ impl Planner<'_> {
             self.budgets.insert(id);
             let current = self.state.books.budgets.get(&id);
             let is_new = current.is_none_or(|budget| budget.closed);
-            let change = made_or_changed(is_new, "budget", names::budget(of, &identity));
-            let command = budget::Command::Set { identity, terms: budget.terms.clone() };
+            let (shown, before) = (names::budget(of, &identity), current.filter(|_| !is_new));
+            let change = made_or_changed(is_new, "budget", shown).with(|| fields::budget(before, &identity, &budget.terms));
+            let command = budget::Command::Set { identity: identity.clone(), terms: budget.terms.clone() };
             self.add(current, command, change, &budget.path, |command| Step::Budget(id, command));
         }
     }
@@ -368,7 +379,8 @@ impl Planner<'_> {
         let current = self.state.books.policies.get(&owner);
         let is_new = current.is_none_or(|policy| policy.settings.is_empty());
         let settings = loss.map(|rules| policy::Setting::Losses(rules.to_owned())).into_iter().collect();
-        let change = made_or_changed(is_new, "policy", shown);
+        let before = current.and_then(|policy| policy.losses());
+        let change = made_or_changed(is_new, "policy", shown).with(|| fields::policy(before, loss));
         self.add(current, policy::Command::Set(settings), change, &path, |command| Step::Policy(owner, command));
     }
 
@@ -376,7 +388,7 @@ impl Planner<'_> {
         let home = self.homes.keys[at].clone().expect("a key without a place is a problem");
         let tenant = self.tenant_id(&home.tenant);
         let shown = self.shown("key", &home.tenant, &key.name);
-        let scope = home.scope.map(|scope| self.names.scopes[&(home.tenant.clone(), scope)]);
+        let scope = home.scope.clone().map(|scope| self.names.scopes[&(home.tenant.clone(), scope)]);
         let secret = match key.secret.as_ref().and_then(Secret::given) {
             Some(secret) => Some(secret.to_owned()),
             None if new => {
@@ -391,11 +403,11 @@ impl Planner<'_> {
             self.hashes.insert(id, (secret.hash, Some(format!("{}.secret", key.path))));
         }
         let settings = key::Settings { tenant, scope, name: key.name.clone(), models: key.models.clone(), rates: key.rates };
-        let change = made_or_changed(new, "key", shown);
+        let (state, current) = (self.state, self.state.books.keys.get(&id));
+        let is_secret_new = secret.as_ref().is_some_and(|secret| current.is_none_or(|key| key.hash != secret.hash));
+        let change = made_or_changed(new, "key", shown).with(|| fields::key(state, current, key, &home, is_secret_new));
         self.names.keys.insert((home.tenant.clone(), key.name.clone()), id);
-        self.add(self.state.books.keys.get(&id), key::Command::Set { settings, secret }, change, &key.path, |command| {
-            Step::Key(id, command)
-        });
+        self.add(current, key::Command::Set { settings, secret }, change, &key.path, |command| Step::Key(id, command));
     }
 
     /// Two keys with one secret could not be told apart. One below a closed tenant or scope lets nobody in any more, unless it moves now.
@@ -420,8 +432,26 @@ impl Planner<'_> {
     }
 }
 
-fn made_or_changed(new: bool, kind: &'static str, name: String) -> Change {
-    Change { op: if new { Op::Create } else { Op::Update }, kind, name }
+/// A change as it will be shown if it is one; its fields are made only then.
+struct Shown<'a> {
+    op: Op,
+    kind: &'static str,
+    name: String,
+    fields: Box<dyn FnOnce() -> Vec<Field> + 'a>,
+}
+
+impl<'a> Shown<'a> {
+    fn new(op: Op, kind: &'static str, name: String) -> Shown<'a> {
+        Shown { op, kind, name, fields: Box::new(Vec::new) }
+    }
+
+    fn with(self, fields: impl FnOnce() -> Vec<Field> + 'a) -> Shown<'a> {
+        Shown { fields: Box::new(fields), ..self }
+    }
+}
+
+fn made_or_changed<'a>(new: bool, kind: &'static str, name: String) -> Shown<'a> {
+    Shown::new(if new { Op::Create } else { Op::Update }, kind, name)
 }
 
 /// The last characters of a secret: four of a long one, fewer of a short one, so that most of it stays unknown.

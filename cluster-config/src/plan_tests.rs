@@ -244,3 +244,60 @@ fn prices_in_force_stay_until_they_are_asked_to_change() {
     assert!(edition(&world) == shipped && now.entries == entries, "and what is in it no more is gone");
     assert_eq!(said(&World::new().apply("tenants: []", false))[0], format!("Create catalogue {shipped}"), "where there is none");
 }
+
+/// The fields of the one change that a file makes.
+fn fields(world: &mut World, file: &str) -> Vec<String> {
+    let plan = world.plan(file, false).expect("the file is right");
+    let [change] = &plan.changes[..] else { panic!("{:?}", plan.changes) };
+    change.fields.iter().map(|field| format!("{} {} {}", field.path, field.before, field.after)).collect()
+}
+
+#[test]
+fn a_change_says_which_fields_are_others() {
+    let mut world = world();
+    assert_eq!(fields(&mut world, "keys: [{name: k, scope: other, rpm_limit: 5}]"), ["rpm_limit null 5", r#"scope "team" "other""#]);
+    assert_eq!(fields(&mut world, "keys: [{name: k, scope: team, models: [m]}]"), [r#"models null ["m"]"#]);
+    let dearer = FILE.replace("5 USD, every: day", "4 USD, every: day, hard: false, alert_at: ['0.5']");
+    assert_eq!(fields(&mut world, &dearer), [r#"alert_at null ["0.5"]"#, "hard true false", r#"limit "5 USD" "4 USD""#]);
+    let retargeted = "models: [{name: m, targets: [{provider: p, model: y}, {provider: p, model: x}]}]";
+    assert_eq!(
+        fields(&mut world, retargeted),
+        [r#"targets[0].model "x" "y""#, r#"targets[1].model null "x""#, r#"targets[1].provider null "p""#]
+    );
+    assert_eq!(
+        fields(&mut world, "scopes: [{name: other, kind: group, parent: team}]"),
+        [r#"kind "team" "group""#, r#"parent "acme" "team""#]
+    );
+    assert_eq!(fields(&mut world, "tenants: [{name: beta, tpm_limit: 7}]"), ["tpm_limit null 7"]);
+    assert_eq!(fields(&mut world, "tenants: [{name: beta, loss: refuse}]"), [r#"loss null "refuse""#]);
+    let provider = "providers: [{name: p, dialect: openai, base_url: 'https://q/v1', timeouts: {connect: 3s}}]";
+    assert_eq!(fields(&mut world, provider), [r#"base_url "https://p/v1" "https://q/v1""#, r#"timeouts.connect null "3s""#]);
+}
+
+#[test]
+fn what_is_new_says_its_fields_and_what_goes_none() {
+    let mut world = World::new();
+    let plan = world.plan(FILE, false).unwrap();
+    let of = |kind: &str, name: &str| {
+        let change = plan.changes.iter().find(|change| change.kind == kind && change.name == name).expect("it is planned");
+        change.fields.iter().map(|field| format!("{} {} {}", field.path, field.before, field.after)).collect::<Vec<_>>()
+    };
+    assert_eq!(of("key", "k"), [r#"scope null "team""#, r#"secret null "(secret)""#]);
+    assert_eq!(of("provider", "p"), [r#"base_url null "https://p/v1""#, r#"dialect null "openai""#, r#"api_key null "(secret)""#]);
+    assert_eq!(of("budget", "tenant acme: USD a day"), ["hard null true", r#"limit null "5 USD""#]);
+    world.apply(FILE, false);
+    let gone = world.plan("tenants: [{name: acme}]", true).unwrap();
+    assert!(gone.changes.iter().all(|change| change.fields.is_empty()), "{:?}", gone.changes);
+}
+
+#[test]
+fn secrets_are_never_told() {
+    let mut world = world();
+    let others = FILE.replace("sk-one", "sk-two").replace("secret-one", "secret-six");
+    let plan = world.plan(&others, false).unwrap();
+    let told = format!("{:?} {}", plan.changes, serde_json::to_string(&plan.changes).unwrap());
+    assert_eq!(told.matches("(another secret)").count(), 4, "{told}");
+    for secret in ["sk-one", "sk-two", "secret-one", "secret-six"] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+}

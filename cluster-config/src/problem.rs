@@ -42,7 +42,7 @@ const ALIKE_MIN: f64 = 0.7;
 const NEAR_MAX: usize = 3;
 
 /// The known names most like `name`, the most alike first.
-pub(crate) fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+pub fn near<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Vec<String> {
     if name.len() > COMPARED_BYTES_MAX {
         return Vec::new();
     }

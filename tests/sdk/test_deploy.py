@@ -19,7 +19,9 @@ DEPLOY = ROOT / "deploy"
 BOARDS = {path.name: json.loads(path.read_text()) for path in sorted((DEPLOY / "grafana").glob("*.json"))}
 RULES = yaml.safe_load((DEPLOY / "prometheus/rules.yml").read_text())
 COMPOSE = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
-PROMTOOL, PROMETHEUS, SYSTEMD_ANALYZE = (shutil.which(name) for name in ("promtool", "prometheus", "systemd-analyze"))
+# where `make test` unpacks Debian's package, beside what is installed
+UNPACKED = f"{os.environ['PATH']}:{ROOT / 'target/prometheus/usr/bin'}"
+PROMTOOL, PROMETHEUS, SYSTEMD_ANALYZE = (shutil.which(name, path=UNPACKED) for name in ("promtool", "prometheus", "systemd-analyze"))
 WITHOUT_PROMTOOL = pytest.mark.skipif(PROMTOOL is None, reason="promtool is not installed (Debian's package prometheus has it)")
 
 

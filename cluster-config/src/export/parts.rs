@@ -12,7 +12,7 @@ use events::{
 };
 
 /// But for its tenant and its key.
-pub(super) fn provider(settings: &Settings) -> file::Provider {
+pub(crate) fn provider(settings: &Settings) -> file::Provider {
     let gone = settings.on_client_gone.map(|gone| match gone {
         OnClientGone::Cancel => "cancel",
         OnClientGone::Drain => "drain",
@@ -44,7 +44,7 @@ fn timeouts(timeouts: &Timeouts) -> Figures {
     steps.into_iter().filter(|(_, ms, usual)| ms != usual).map(|(step, ms, _)| (step, duration(ms))).collect()
 }
 
-pub(super) fn price(price: &Price) -> file::Price {
+pub(crate) fn price(price: &Price) -> file::Price {
     file::Price {
         figures: figures(price),
         long: price.long.as_ref().map(|long| file::Long { above_tokens: long.above_tokens, figures: figures(&long.price) }),
@@ -70,11 +70,11 @@ fn figures(price: &Price) -> Figures {
     tokens.chain(pieces.into_iter().filter_map(|(field, money)| Some((field, money?.to_string())))).collect()
 }
 
-pub(super) fn rates(rates: &Rates) -> file::Rates {
+pub(crate) fn rates(rates: &Rates) -> file::Rates {
     file::Rates { rpm_limit: rates.rpm, tpm_limit: rates.tpm, max_parallel_requests: rates.parallel }
 }
 
-pub(super) fn budget(budget: &budget::Budget) -> file::Budget {
+pub(crate) fn budget(budget: &budget::Budget) -> file::Budget {
     let (identity, terms) = (&budget.identity, &budget.terms);
     let share = |ppm: &u32| Money(i128::from(*ppm) * 1_000_000).to_string();
     file::Budget {

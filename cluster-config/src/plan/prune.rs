@@ -1,6 +1,6 @@
 //! What the file does not name goes: keys first, and what limits them last.
 
-use super::{Change, Op, Planner, Step, names};
+use super::{Op, Planner, Shown, Step, names};
 use crate::config::{
     Config,
     places::{Place, Places},
@@ -38,7 +38,7 @@ impl Planner<'_> {
         let kept: BTreeSet<_> = self.names.keys.iter().filter(|(place, _)| named.keys.contains(*place)).map(|(_, id)| *id).collect();
         for (id, key) in self.state.books.keys.iter().filter(|(id, key)| key.made && !key.revoked && !kept.contains(id)) {
             let tenant = self.state.books.tenants.get(&key.tenant).map_or("", |tenant| &tenant.name);
-            let change = Change { op: Op::Revoke, kind: "key", name: self.shown("key", tenant, &key.name) };
+            let change = Shown::new(Op::Revoke, "key", self.shown("key", tenant, &key.name));
             self.add(Some(key), key::Command::Revoke, change, "", |command| Step::Key(*id, command));
         }
     }
@@ -48,20 +48,20 @@ impl Planner<'_> {
         for (id, model) in
             books.models.iter().filter(|(_, model)| model.made && !model.removed && !named.models.contains(&model.settings.name))
         {
-            let change = Change { op: Op::Delete, kind: "model", name: model.settings.name.clone() };
+            let change = Shown::new(Op::Delete, "model", model.settings.name.clone());
             self.add(Some(model), model::Command::Remove, change, "", |command| Step::Model(*id, command));
         }
         for (id, budget) in books.budgets.iter().filter(|(_, budget)| budget.made && !budget.closed) {
             if !self.budgets.contains(id) {
                 let name = names::budget(&names::owner(self.state, budget.identity.owner), &budget.identity);
-                self.add(Some(budget), budget::Command::Close, Change { op: Op::Close, kind: "budget", name }, "", |command| {
+                self.add(Some(budget), budget::Command::Close, Shown::new(Op::Close, "budget", name), "", |command| {
                     Step::Budget(*id, command)
                 });
             }
         }
         for (id, provider) in books.providers.iter() {
             if provider.made && !provider.closed && !named.providers.contains(&provider.settings.name) {
-                let change = Change { op: Op::Close, kind: "provider", name: provider.settings.name.clone() };
+                let change = Shown::new(Op::Close, "provider", provider.settings.name.clone());
                 self.add(Some(provider), provider::Command::Close, change, "", |command| Step::Provider(*id, command, None));
             }
         }
@@ -69,7 +69,7 @@ impl Planner<'_> {
         for (id, tenant) in
             books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed && !named.tenants.contains(&tenant.name))
         {
-            let change = Change { op: Op::Close, kind: "tenant", name: tenant.name.clone() };
+            let change = Shown::new(Op::Close, "tenant", tenant.name.clone());
             self.add(Some(tenant), tenant::Command::Close, change, "", |command| Step::Tenant(*id, command));
         }
     }
@@ -86,7 +86,7 @@ impl Planner<'_> {
         gone.sort_by_key(|(id, scope)| (std::cmp::Reverse(depth(scope)), **id));
         for (id, scope) in gone {
             let tenant = books.tenants.get(&scope.tenant).map_or("", |tenant| &tenant.name);
-            let change = Change { op: Op::Close, kind: "scope", name: self.shown("scope", tenant, &scope.name) };
+            let change = Shown::new(Op::Close, "scope", self.shown("scope", tenant, &scope.name));
             self.add(Some(scope), scope::Command::Close, change, "", |command| Step::Scope(*id, command));
         }
     }

@@ -1,11 +1,17 @@
 //! `tollgate apply`: a configuration file goes to a running node.
 
 use super::{
-    Failure,
-    client::{Client, Connection},
+    Failure, changes,
+    client::{Client, Connection, given},
+    say::Output,
 };
 use clap::Args;
-use std::{io::Read, path::PathBuf, process::ExitCode};
+use serde_json::Value;
+use std::{
+    io::{IsTerminal, Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+};
 
 #[derive(Args)]
 pub struct Flags {
@@ -18,69 +24,103 @@ pub struct Flags {
     /// Close and revoke what the file does not name.
     #[arg(long)]
     prune: bool,
+    /// Does not ask before something is closed or revoked; without a terminal nothing is asked anyway.
+    #[arg(short, long)]
+    yes: bool,
     /// Read the secret of this key from standard input; it takes the place of `secret:` in the file.
     #[arg(long, value_name = "KEY")]
     secret_stdin: Option<String>,
     #[command(flatten)]
+    form: Output,
+    #[command(flatten)]
     node: Connection,
 }
 
+/// First what would change is shown; then, unless it is a dry run, it is done.
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let text = read(flags)?;
-    let vars = |name: &str| std::env::var(name).ok();
-    let mut filled = cluster_config::fill(&text, &vars).map_err(|problems| {
-        let lines: Vec<String> = problems.iter().map(|problem| format!("  {}: {}", problem.path, problem.message)).collect();
-        format!("the configuration has {} problems:\n{}", problems.len(), lines.join("\n"))
-    })?;
-    if let Some(key) = &flags.secret_stdin {
-        filled = with_secret(&filled, key)?;
+    let config = filled(flags)?;
+    let client = Client::open(&flags.node)?;
+    let ask = |is_dry: bool| {
+        let on = |is_on: bool| is_on.then(|| "true".to_owned());
+        client.post("apply", &given([("dry_run", on(is_dry)), ("prune", on(flags.prune))]), config.clone().into())
+    };
+    let planned = ask(true)?;
+    let changes = planned["changes"].as_array().map_or(&[][..], Vec::as_slice);
+    if !flags.form.is_json() {
+        print!("{}", plan(changes));
     }
-    let on = |name: &'static str, is_on: bool| is_on.then(|| (name, "true".to_owned()));
-    let query: Vec<_> = [on("dry_run", flags.dry_run), on("prune", flags.prune)].into_iter().flatten().collect();
-    let answer = Client::open(&flags.node)?.post("apply", &query, filled.into())?;
-    show(&answer, flags.dry_run);
+    if flags.dry_run || changes.is_empty() {
+        shown(flags, &planned);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if !is_wanted(flags, changes)? {
+        return Err("nothing was changed".into());
+    }
+    let applied = ask(false)?;
+    if applied["changes"] != planned["changes"] && !flags.form.is_json() {
+        println!("in the meantime others made changes; done was:");
+        print!("{}", plan(applied["changes"].as_array().map_or(&[], Vec::as_slice)));
+    }
+    shown(flags, &applied);
     Ok(ExitCode::SUCCESS)
 }
 
-fn read(flags: &Flags) -> Result<String, Failure> {
-    if flags.file.as_os_str() != "-" {
-        return std::fs::read_to_string(&flags.file).map_err(|error| format!("{}: {error}", flags.file.display()).into());
-    }
-    if flags.secret_stdin.is_some() {
+fn filled(flags: &Flags) -> Result<String, Failure> {
+    if flags.file.as_os_str() == "-" && flags.secret_stdin.is_some() {
         return Err("the file and the secret cannot both come from standard input".into());
     }
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text)
+    let filled = changes::filled(&changes::read(&flags.file)?)?;
+    match &flags.secret_stdin {
+        Some(key) => with_secret(&filled, key),
+        None => Ok(filled),
+    }
 }
 
 fn with_secret(config: &str, key: &str) -> Result<String, Failure> {
-    let mut config: serde_json::Value = serde_json::from_str(config)?;
+    let mut config: Value = serde_json::from_str(config)?;
     let mut secret = String::new();
     std::io::stdin().read_to_string(&mut secret)?;
-    let keys = config.get_mut("keys").and_then(serde_json::Value::as_array_mut);
+    let keys = config.get_mut("keys").and_then(Value::as_array_mut);
     let found = keys.and_then(|keys| keys.iter_mut().find(|entry| entry["name"] == key));
     let entry = found.ok_or_else(|| format!("the file has no key `{key}`"))?;
     entry["secret"] = secret.trim_end_matches(['\r', '\n']).replace('$', "$$").into();
     Ok(config.to_string())
 }
 
-fn show(answer: &serde_json::Value, dry_run: bool) {
-    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    let changes = answer["changes"].as_array().cloned().unwrap_or_default();
-    for change in &changes {
-        println!("{} {} {}", text(&change["op"]), text(&change["kind"]), text(&change["name"]));
+fn plan(planned: &[Value]) -> String {
+    if planned.is_empty() {
+        return "nothing to change\n".into();
     }
-    if changes.is_empty() {
-        println!("nothing to change");
+    format!("{}{}\n", changes::shown(planned), changes::summary(planned))
+}
+
+/// Asks only where something goes for good, and somebody can answer.
+fn is_wanted(flags: &Flags, planned: &[Value]) -> Result<bool, Failure> {
+    let removed = changes::removed(planned);
+    if removed == 0 || flags.yes || !std::io::stdin().is_terminal() {
+        return Ok(true);
+    }
+    let mut out = std::io::stderr();
+    write!(out, "{removed} of these are for good. Type yes to go on: ")?;
+    out.flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    Ok(answer.trim() == "yes")
+}
+
+fn shown(flags: &Flags, answer: &Value) {
+    if flags.form.is_json() {
+        println!("{answer:#}");
+        return;
+    }
+    if flags.dry_run {
+        return;
     }
     if let Some(secrets) = answer["secrets"].as_object().filter(|secrets| !secrets.is_empty()) {
         println!("secrets, shown once:");
         for (key, secret) in secrets {
-            println!("  {key}: {}", text(secret));
+            println!("  {key}: {}", secret.as_str().unwrap_or_default());
         }
     }
-    if !dry_run {
-        println!("position {}", text(&answer["position"]));
-    }
+    println!("position {}", answer["position"].as_str().unwrap_or_default());
 }

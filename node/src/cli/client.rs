@@ -1,17 +1,22 @@
 //! A running node, asked from the command line: over our own dialler, so that proxies and roots of trust hold there too.
 
 use super::Failure;
-use actors::ports::{Deadlines, UpstreamAddress, Wire as _, WireRequest};
+use crate::world::SystemEntropy;
+use actors::ports::{Deadlines, Entropy as _, Sent, Stage, UpstreamAddress, Wire as _, WireFault, WireRequest};
 use bytes::{Bytes, BytesMut};
 use clap::Args;
 use egress::{Egress, Outbound, Setup};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
 use std::{fmt::Write as _, future::poll_fn, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
 /// A node answers within this time.
 const WAIT: Duration = Duration::from_secs(60);
+/// What could not be sent is sent again after so long each time: a node that starts anew is back by then.
+const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_millis(1_500)];
+/// Rows of a page.
+const PAGE: &str = "1000";
 
 #[derive(Args)]
 pub struct Connection {
@@ -20,12 +25,17 @@ pub struct Connection {
     url: String,
     /// The administrator's token.
     #[arg(long, env = "TOLLGATE_TOKEN", hide_env_values = true)]
-    token: String,
+    token: Option<String>,
 }
 
 impl Connection {
     pub fn new(url: &str, token: &str) -> Connection {
-        Connection { url: url.into(), token: token.into() }
+        Connection { url: url.into(), token: Some(token.into()) }
+    }
+
+    /// Whether there is a token to show.
+    pub fn has_token(&self) -> bool {
+        self.token.as_ref().is_some_and(|token| !token.is_empty())
     }
 }
 
@@ -40,17 +50,30 @@ pub struct Client {
 /// What a question is narrowed to.
 pub type Parameters = [(&'static str, String)];
 
+/// What a request says besides its path.
+#[derive(Default)]
+struct Said<'a> {
+    parameters: &'a Parameters,
+    accept: Option<&'static str>,
+    /// Its kind, and itself.
+    body: Option<(&'static str, Bytes)>,
+    /// Further headers.
+    headers: &'a [(HeaderName, &'static str)],
+}
+
 impl Client {
     /// # Errors
-    /// The environment's proxies or roots of trust cannot be read, or the token cannot be a header.
+    /// There is no token, the environment's proxies or roots of trust cannot be read, or the token cannot be a header.
     pub fn open(connection: &Connection) -> Result<Client, Failure> {
+        let token = connection.token.as_deref().filter(|token| !token.is_empty());
+        let token = token.ok_or("there is no administrator's token: set TOLLGATE_TOKEN or give --token (a node prints one at its start unless TOLLGATE_ADMIN_TOKEN is set)")?;
         let setup = Setup::load(Outbound::from_vars(|name| std::env::var(name).ok())?)?;
         let base_url = connection.url.trim_end_matches('/').to_owned();
         Ok(Client {
             runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
             wire: Egress::new(setup),
             upstream: Arc::new(UpstreamAddress { id: 0, base_url, tenant_set: false }),
-            authorization: HeaderValue::try_from(format!("Bearer {}", connection.token))?,
+            authorization: HeaderValue::try_from(format!("Bearer {token}"))?,
         })
     }
 
@@ -59,7 +82,27 @@ impl Client {
     /// # Errors
     /// What the node says, or why it cannot be reached.
     pub fn get(&self, path: &str, parameters: &Parameters) -> Result<Value, Failure> {
-        Ok(serde_json::from_slice(&self.ask(Method::GET, path, parameters, "application/json", Bytes::new())?)?)
+        Ok(serde_json::from_slice(&self.ask(Method::GET, path, Said { parameters, ..Said::default() })?)?)
+    }
+
+    /// All rows of a list, page by page.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn list(&self, path: &str, parameters: &Parameters) -> Result<Vec<Value>, Failure> {
+        let (mut rows, mut cursor) = (Vec::new(), None);
+        loop {
+            let mut parameters = parameters.to_vec();
+            parameters.extend(given([("limit", Some(PAGE.into())), ("cursor", cursor)]));
+            let mut page = self.get(path, &parameters)?;
+            if let Value::Array(more) = page["data"].take() {
+                rows.extend(more);
+            }
+            cursor = page["next_cursor"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                return Ok(rows);
+            }
+        }
     }
 
     /// `GET /api/v1/…`, in another form.
@@ -67,7 +110,7 @@ impl Client {
     /// # Errors
     /// See [`Client::get`].
     pub fn get_as(&self, form: &'static str, path: &str, parameters: &Parameters) -> Result<Bytes, Failure> {
-        self.ask(Method::GET, path, parameters, form, Bytes::new())
+        self.ask(Method::GET, path, Said { parameters, accept: Some(form), ..Said::default() })
     }
 
     /// `POST /api/v1/…`, answered in JSON.
@@ -75,7 +118,18 @@ impl Client {
     /// # Errors
     /// See [`Client::get`].
     pub fn post(&self, path: &str, parameters: &Parameters, body: Bytes) -> Result<Value, Failure> {
-        Ok(serde_json::from_slice(&self.ask(Method::POST, path, parameters, "application/json", body)?)?)
+        let kind = if path == "apply" { "application/yaml" } else { "application/json" };
+        Ok(serde_json::from_slice(&self.ask(Method::POST, path, Said { parameters, body: Some((kind, body)), ..Said::default() })?)?)
+    }
+
+    /// `PUT /api/v1/…` of what must not be there yet.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn make(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let body = Some(("application/json", Bytes::from(body.to_string())));
+        let said = Said { body, headers: &[(header::IF_NONE_MATCH, "*")], ..Said::default() };
+        Ok(serde_json::from_slice(&self.ask(Method::PUT, path, said)?)?)
     }
 
     /// `DELETE /api/v1/…`, answered in JSON.
@@ -83,29 +137,95 @@ impl Client {
     /// # Errors
     /// See [`Client::get`].
     pub fn delete(&self, path: &str) -> Result<Value, Failure> {
-        Ok(serde_json::from_slice(&self.ask(Method::DELETE, path, &[], "application/json", Bytes::new())?)?)
+        Ok(serde_json::from_slice(&self.ask(Method::DELETE, path, Said::default())?)?)
     }
 
-    fn ask(&self, method: Method, path: &str, parameters: &Parameters, form: &'static str, body: Bytes) -> Result<Bytes, Failure> {
+    fn ask(&self, method: Method, path: &str, said: Said<'_>) -> Result<Bytes, Failure> {
         let mut headers = HeaderMap::new();
         headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        headers.insert(header::ACCEPT, HeaderValue::from_static(form));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/yaml"));
-        let deadlines = Deadlines { connect: WAIT, first_byte: WAIT, silence: WAIT };
-        let path = format!("/api/v1/{path}{}", query(parameters));
-        let request = WireRequest { upstream: self.upstream.clone(), method, path, headers, body: vec![body], deadlines };
-        let (status, body) = self.runtime.block_on(self.exchange(request))?;
-        if status.is_success() { Ok(body) } else { Err(format!("{status}: {}", said(&body)).into()) }
+        headers.insert(header::ACCEPT, HeaderValue::from_static(said.accept.unwrap_or("application/json")));
+        if let Some((kind, _)) = &said.body {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+        }
+        if method != Method::GET {
+            headers.insert(IDEMPOTENCY_KEY, HeaderValue::try_from(format!("{:032x}", SystemEntropy.draw()))?);
+        }
+        headers.extend(said.headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
+        let body: Vec<Bytes> = said.body.into_iter().map(|(_, body)| body).collect();
+        let path = format!("/api/v1/{path}{}", query(said.parameters));
+        let (status, body) = self.exchanged(&method, &path, &headers, &body)?;
+        if status.is_success() { Ok(body) } else { Err(Refused { status, said: body }.into()) }
     }
 
-    async fn exchange(&self, request: WireRequest) -> Result<(StatusCode, Bytes), Failure> {
-        let mut answer = self.wire.send(request).await.map_err(|fault| format!("{}: {fault}", self.upstream.base_url))?;
+    /// Sends it, and once more where surely nothing was sent; what changes nothing also where that is not sure.
+    fn exchanged(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[Bytes]) -> Result<(StatusCode, Bytes), Failure> {
+        let mut waits = AGAIN_AFTER.into_iter();
+        loop {
+            let deadlines = Deadlines { connect: WAIT, first_byte: WAIT, silence: WAIT };
+            let (upstream, method, headers) = (self.upstream.clone(), method.clone(), headers.clone());
+            let request = WireRequest { upstream, method: method.clone(), path: path.to_owned(), headers, body: body.to_vec(), deadlines };
+            let fault = match self.runtime.block_on(self.exchange(request)) {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            let may_again = fault.stage != Stage::Refused && fault.stage != Stage::Tls && (fault.sent == Sent::No || method == Method::GET);
+            match waits.next().filter(|_| may_again) {
+                Some(wait) => std::thread::sleep(wait),
+                None => return Err(unreachable(&self.upstream.base_url, &method, &fault).into()),
+            }
+        }
+    }
+
+    async fn exchange(&self, request: WireRequest) -> Result<(StatusCode, Bytes), WireFault> {
+        let mut answer = self.wire.send(request).await?;
         let mut body = BytesMut::new();
         while let Some(piece) = poll_fn(|context| answer.body.poll_next(context)).await {
-            body.extend_from_slice(&piece.map_err(|fault| fault.to_string())?);
+            body.extend_from_slice(&piece?);
         }
         Ok((answer.status, body.freeze()))
     }
+}
+
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+
+/// Why there is no answer, and what to do.
+fn unreachable(url: &str, method: &Method, fault: &WireFault) -> String {
+    let what = match fault.stage {
+        Stage::Connect => "is a node running there? `tollgate serve` starts one; --url or TOLLGATE_URL says where it is",
+        Stage::Tls => "set SSL_CERT_FILE to the certificate authority of the node, or use http://",
+        Stage::Refused => "this address is never asked",
+        _ if method == Method::GET || fault.sent == Sent::No => "try again",
+        _ => "it may have been done: look before you do it again",
+    };
+    format!("{url} cannot be reached: {}; {what}", fault.message)
+}
+
+/// A node said no.
+#[derive(Debug)]
+pub struct Refused {
+    pub status: StatusCode,
+    said: Bytes,
+}
+
+impl std::error::Error for Refused {}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let code = serde_json::from_slice::<Value>(&self.said).unwrap_or_default()["code"].as_str().unwrap_or_default().to_owned();
+        let what = match (self.status.as_u16(), code.as_str()) {
+            (401, _) => "; set TOLLGATE_TOKEN or --token to a token that this node knows and that has not ended",
+            (403, "role_not_allowed") => "; an owner makes tokens with other roles: `tollgate token create NAME --role ROLE`",
+            (403, "platform_only") => "; ask with a token that was made without --tenant",
+            (404, "") => "; is this a node of Tollgate, and does it serve administration at this address (--admin-listen)?",
+            _ => "",
+        };
+        write!(f, "{}: {}{what}", self.status, said(&self.said))
+    }
+}
+
+/// Whether a node said that there is no such thing.
+pub fn is_not_found(failure: &Failure) -> bool {
+    failure.downcast_ref::<Refused>().is_some_and(|refused| refused.status == StatusCode::NOT_FOUND)
 }
 
 /// What a node says of an error, in either of its forms.
@@ -122,14 +242,21 @@ fn query(parameters: &Parameters) -> String {
         text.push(if text.is_empty() { '?' } else { '&' });
         text.push_str(name);
         text.push('=');
-        for byte in value.bytes() {
-            match byte {
-                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => text.push(char::from(byte)),
-                other => drop(write!(text, "%{other:02X}")), // into a String: cannot fail
-            }
-        }
+        text.push_str(&escaped(value));
     }
     text
+}
+
+/// A text as it stands in one segment of a path, or as the value of a parameter.
+pub fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            other => drop(write!(escaped, "%{other:02X}")), // into a String: cannot fail
+        }
+    }
+    escaped
 }
 
 /// Parameters that were given.

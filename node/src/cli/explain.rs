@@ -3,6 +3,7 @@
 use super::{
     Failure,
     client::{Client, Connection},
+    say::Output,
     table::table,
 };
 use clap::Args;
@@ -13,9 +14,8 @@ use std::process::ExitCode;
 pub struct Flags {
     /// Its id: `x-request-id` of its answer.
     call: String,
-    /// Prints the whole explanation as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Output,
     #[command(flatten)]
     node: Connection,
 }
@@ -24,7 +24,7 @@ pub struct Flags {
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let call = Client::open(&flags.node)?.get(&format!("calls/{}/explain", flags.call), &[])?;
     let explanation = &call["explanation"];
-    if flags.json {
+    if flags.form.is_json() {
         println!("{call:#}");
     } else {
         print(&call, explanation);

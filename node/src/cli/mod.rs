@@ -2,14 +2,24 @@
 
 mod apply;
 mod calls;
+mod changes;
 mod client;
+mod completion;
+mod describe;
+mod diff;
+mod doctor;
 mod explain;
 mod export;
+mod get;
 mod import;
+mod key;
+mod kinds;
+mod progress;
 mod proof;
 mod provider_sim;
 mod rebuild;
 mod replay;
+mod say;
 mod serve;
 mod table;
 mod token;
@@ -22,11 +32,22 @@ use std::process::ExitCode;
 
 /// The AI gateway whose budgets hold.
 #[derive(Parser)]
-#[command(name = "tollgate", version, about)]
+#[command(name = "tollgate", version, about, after_help = EXIT_CODES)]
 pub struct Cli {
+    /// Nothing but results and errors: no progress, no notes.
+    #[arg(long, global = true)]
+    quiet: bool,
     #[command(subcommand)]
     verb: Verb,
 }
+
+/// What scripts may rely on.
+const EXIT_CODES: &str = "\
+Exit codes:
+  0   done; `diff`: nothing differs
+  1   not done, one line on standard error says why; `diff`: something differs; `proof`, `verify`, `explain`, `replay --diff`,
+      `doctor`: what was checked is not as it must be
+  2   the command line is wrong; `diff`: it could not be told";
 
 /// What a node reads besides its flags.
 const SERVE_VARIABLES: &str = "\
@@ -45,6 +66,15 @@ enum Verb {
     Serve(serve::Flags),
     /// Applies a configuration file to a running node.
     Apply(apply::Flags),
+    /// What a file would change, field by field; exit code 1 if anything.
+    Diff(diff::Flags),
+    /// What there is of a kind: tenants, scopes, keys, providers, models, tokens, budgets.
+    Get(get::Flags),
+    /// Everything that is known of one thing.
+    Describe(describe::Flags),
+    /// Virtual keys: makes, rotates, blocks and revokes them.
+    #[command(subcommand)]
+    Key(key::Verb),
     /// What was used, by any dimension.
     Usage(usage::Flags),
     /// Calls, as they are, or as they end.
@@ -66,6 +96,10 @@ enum Verb {
     Replay(replay::Flags),
     /// Checks a data directory and names what is damaged.
     Verify(verify::Flags),
+    /// Checks what a node needs here, and says what to do: addresses, disk, clock, limits, providers, keys, configuration.
+    Doctor(doctor::Flags),
+    /// What a shell needs to complete our words.
+    Completion(completion::Flags),
     /// Runs a provider of our own, for first steps, load and faults.
     ProviderSim(::provider_sim::Flags),
     /// Prints the version.
@@ -74,9 +108,17 @@ enum Verb {
 
 /// Runs the verb; an error goes to stderr, in one line, and makes the exit code 1.
 pub fn run(cli: Cli) -> ExitCode {
+    say::set_quiet(cli.quiet);
+    if !matches!(cli.verb, Verb::Serve(_) | Verb::ProviderSim(_)) {
+        say::end_with_the_reader();
+    }
     let done = match cli.verb {
         Verb::Serve(flags) => serve::run(flags),
         Verb::Apply(flags) => apply::run(&flags),
+        Verb::Diff(flags) => Ok(diff::run(&flags)),
+        Verb::Get(flags) => get::run(&flags),
+        Verb::Describe(flags) => describe::run(&flags),
+        Verb::Key(verb) => key::run(&verb),
         Verb::Usage(flags) => usage::run(&flags),
         Verb::Calls(flags) => calls::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
@@ -87,12 +129,15 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Import(flags) => import::run(&flags),
         Verb::Replay(flags) => replay::run(&flags),
         Verb::Verify(flags) => verify::run(&flags),
+        Verb::Doctor(flags) => doctor::run(&flags),
+        Verb::Completion(flags) => completion::run(&flags),
         Verb::ProviderSim(flags) => provider_sim::run(&flags),
         Verb::Version => version::run(),
     };
     crate::telemetry::flush();
     match done {
         Ok(code) => code,
+        Err(why) if say::is_reader_gone(&why) => ExitCode::SUCCESS,
         Err(why) => {
             eprintln!("tollgate: {why}");
             ExitCode::FAILURE

@@ -3,6 +3,7 @@
 use super::{
     Failure,
     client::{Client, Connection},
+    say::Output,
     table::{Column, table},
 };
 use clap::Args;
@@ -10,9 +11,8 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Flags {
-    /// Prints the whole proof as JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Output,
     #[command(flatten)]
     node: Connection,
 }
@@ -34,7 +34,7 @@ const COLUMNS: [Column; 10] = [
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let proof = Client::open(&flags.node)?.get("ledger/proof", &[])?;
     let closes = proof["closes"] == true;
-    if flags.json {
+    if flags.form.is_json() {
         println!("{proof:#}");
     } else {
         print!("{}", table(&COLUMNS, proof["budgets"].as_array().map_or(&[], Vec::as_slice)));

@@ -3,6 +3,8 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
+    progress::Progress,
+    say::Output,
 };
 use bytes::Bytes;
 use clap::Args;
@@ -15,6 +17,8 @@ pub struct Flags {
     /// Does not wait until it is done.
     #[arg(long)]
     no_wait: bool,
+    #[command(flatten)]
+    form: Output,
     #[command(flatten)]
     node: Connection,
 }
@@ -29,14 +33,20 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if flags.no_wait {
         return Ok(ExitCode::SUCCESS);
     }
+    let progress = Progress::start("rebuild", "events");
     loop {
         let now = client.get(&path, &[])?;
         if now["status"] == "failed" {
             return Err(format!("{}: {}", flags.name, now["why"].as_str().unwrap_or_default()).into());
         }
         if now["rebuilds"].as_u64() > before {
+            drop(progress);
             let digest = client.get(&path, &given([("digest", Some("true".into()))]))?;
             let (at, hex) = (digest["digest"]["at"].as_str().unwrap_or_default(), digest["digest"]["sha256"].as_str().unwrap_or_default());
+            if flags.form.is_json() {
+                println!("{digest:#}");
+                return Ok(ExitCode::SUCCESS);
+            }
             println!("{} is built anew; rows at {at}: sha256 {hex}", flags.name);
             return Ok(ExitCode::SUCCESS);
         }

@@ -4,6 +4,8 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
+    progress::Progress,
+    say::Output,
 };
 use crate::world::WallClock;
 use clap::Args;
@@ -34,9 +36,9 @@ pub struct Flags {
     /// Prints the events themselves, as CloudEvents, a line each.
     #[arg(long)]
     events: bool,
-    /// Prints what it comes to as JSON.
-    #[arg(long)]
-    json: bool,
+    /// How what it comes to is printed.
+    #[command(flatten)]
+    form: Output,
     /// Compares with this running node, and names the first event that differs.
     #[arg(long, value_name = "URL", requires = "token")]
     diff: Option<String>,
@@ -122,7 +124,10 @@ impl Until {
 fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<ExitCode, Failure> {
     let (mut state, mut out) = (State::default(), BufWriter::new(std::io::stdout().lock()));
     let cluster = history.cluster();
+    let progress = Progress::start("replay", "events");
+    progress.of(journal::look(&history.journal, State::position));
     'all: loop {
+        progress.at(state.position());
         let records = history.read(state.position(), READ_EVENTS)?;
         if records.is_empty() {
             break;
@@ -140,10 +145,11 @@ fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<Exit
         state.take_due();
     }
     state.settle();
+    drop(progress);
     if !flags.events {
         let tenant = flags.tenant.as_deref().map(|name| find(&state, name)).transpose()?;
         let shown = shown(&state, tenant);
-        if flags.json { writeln!(out, "{shown:#}")? } else { print(&mut out, &shown)? }
+        if flags.form.is_json() { writeln!(out, "{shown:#}")? } else { print(&mut out, &shown)? }
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -210,8 +216,11 @@ fn print(out: &mut impl Write, shown: &Value) -> std::io::Result<()> {
 fn diff(history: &History, url: &str, token: &str) -> Result<ExitCode, Failure> {
     let (client, cluster) = (Client::open(&Connection::new(url, token))?, history.cluster());
     let (mut state, mut theirs_ended) = (State::default(), false);
+    let progress = Progress::start("compare", "events");
+    progress.of(journal::look(&history.journal, State::position));
     loop {
         let from = state.position();
+        progress.at(from);
         let records = history.read(from, COMPARED_EVENTS)?;
         let parameters = given([("from", Some(Position::new(from).to_string())), ("limit", Some(COMPARED_EVENTS.to_string()))]);
         let theirs = client.get_as("application/jsonl", "events", &parameters)?;

@@ -37,7 +37,7 @@ fn cell(row: &Value, path: &str) -> (String, bool) {
 }
 
 /// Names are others' words: nothing in them moves the cursor.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().map(|letter| if letter.is_control() { '\u{fffd}' } else { letter }).collect()
 }
 

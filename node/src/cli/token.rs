@@ -3,6 +3,7 @@
 use super::{
     Failure,
     client::{Client, Connection},
+    say::Output,
     table::{Column, table},
 };
 use crate::world::WallClock;
@@ -35,14 +36,15 @@ pub struct Create {
     #[arg(long)]
     expires: Option<String>,
     #[command(flatten)]
+    form: Output,
+    #[command(flatten)]
     node: Connection,
 }
 
 #[derive(Args)]
 pub struct List {
-    /// Prints JSON.
-    #[arg(long)]
-    json: bool,
+    #[command(flatten)]
+    form: Output,
     #[command(flatten)]
     node: Connection,
 }
@@ -55,7 +57,7 @@ pub struct Revoke {
     node: Connection,
 }
 
-const COLUMNS: [Column; 7] = [
+pub const COLUMNS: [Column; 7] = [
     ("TOKEN", "id"),
     ("NAME", "name"),
     ("ROLE", "role"),
@@ -87,6 +89,10 @@ fn create(flags: &Create) -> Result<(), Failure> {
         asked["expires_at"] = at.to_string().into();
     }
     let token = Client::open(&flags.node)?.post("tokens", &[], asked.to_string().into())?;
+    if flags.form.is_json() {
+        println!("{token:#}");
+        return Ok(());
+    }
     let text = |name: &str| token[name].as_str().unwrap_or_default().to_owned();
     println!("{} {} (shown once): {}", text("id"), text("name"), text("secret"));
     Ok(())
@@ -103,7 +109,7 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
 
 fn list(flags: &List) -> Result<(), Failure> {
     let answer = Client::open(&flags.node)?.get("tokens", &[("limit", "1000".into())])?;
-    if flags.json {
+    if flags.form.is_json() {
         println!("{answer:#}");
     } else {
         print!("{}", table(&COLUMNS, answer["data"].as_array().map_or(&[], Vec::as_slice)));

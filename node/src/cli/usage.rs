@@ -128,7 +128,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let columns: Vec<Column> = times.chain(names).chain(FIGURES).collect();
     print!("{}", table(&columns, answer["data"].as_array().map_or(&[], Vec::as_slice)));
     if answer["has_more"] == true {
-        eprintln!("there is more: ask with a larger --limit, or by fewer dimensions");
+        super::say::notice("there is more: ask with a larger --limit, or by fewer dimensions");
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,8 @@
 //! `tollgate verify`: checks log, state, history and tree, and names what is damaged.
 
-use super::Failure;
+use super::{Failure, progress::Progress, say::Output};
 use clap::Args;
+use serde_json::json;
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 use store::{DataDir, DataDirFault, RealDisk};
 
@@ -10,6 +11,8 @@ pub struct Flags {
     /// The data directory of a node that does not run.
     #[arg(long, env = "TOLLGATE_DATA_DIR", default_value = "./tollgate-data")]
     data: PathBuf,
+    #[command(flatten)]
+    form: Output,
 }
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
@@ -19,7 +22,21 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     }
     let dir =
         RealDisk::new(&flags.data).map_err(DataDirFault::Io).and_then(|disk| DataDir::open_existing(Arc::new(disk))).map_err(named)?;
+    let progress = Progress::start("verify", "events");
     let report = raft::verify(&dir);
+    drop(progress);
+    if flags.form.is_json() {
+        let (notes, damages) = (report.notes.iter().map(ToString::to_string), report.damages.iter().map(ToString::to_string));
+        println!(
+            "{:#}",
+            json!({
+                "object": "verification", "whole": report.damages.is_empty(), "events": report.events, "head": report.head,
+                "books": format!("{:032x}", report.books), "entries": report.entries,
+                "damages": damages.collect::<Vec<_>>(), "notes": notes.collect::<Vec<_>>(),
+            })
+        );
+        return Ok(if report.damages.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+    }
     for note in &report.notes {
         println!("note: {note}");
     }
