@@ -142,6 +142,8 @@ pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A token that is refused a change again and again is recorded so often.
 pub const DENIED_EVERY: Duration = Duration::from_secs(10);
+/// Largest body to administration, in bytes: a configuration of 20,000 keys with budgets of their own.
+pub const ADMIN_BODY_BYTES_MAX: usize = 8 << 20;
 /// Tokens of administrators that are not revoked.
 pub const TOKENS_MAX: usize = 1_000;
 /// Groups of one answer about usage: a month of days by 3,000 keys.

@@ -28,9 +28,10 @@ const EDGES: [(&str, &[&str]); 14] = [
 ];
 
 /// One home for each heavy dependency.
-const HOMES: [(&str, &[&str]); 9] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("ractor", &["actors"]),
     ("axum", &["ingress"]),
+    ("utoipa", &["ingress"]),
     ("openraft", &["raft"]),
     ("redb", &["store"]),
     ("rustls", &["egress"]),

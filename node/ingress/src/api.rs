@@ -9,6 +9,7 @@ mod budgets;
 mod calls;
 mod capabilities;
 mod chosen;
+mod document;
 mod entries;
 mod events;
 mod explain;
@@ -19,50 +20,27 @@ mod page;
 mod problem;
 mod projections;
 mod providers;
+mod route;
+mod routes;
+mod schema;
+mod sent;
 mod tokens;
 mod usage;
 
 pub(crate) use access::Access;
 pub use access::Admin;
 pub(crate) use asking::{Asking, Question};
+pub use document::openapi;
 pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
+pub(crate) use routes::{administration, health};
+pub(crate) use sent::{Path, Sent};
 
 use crate::App;
 use ::events::limits;
 use ::projections::{Snapshot, View};
-use axum::{Router, routing};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
-
-pub(crate) fn routes() -> Router<App> {
-    let mut router = Router::new();
-    for (kind, _) in entries::KINDS {
-        router = router
-            .route(&format!("/api/v1/{kind}"), routing::get(entries::list))
-            .route(&format!("/api/v1/{kind}/{{name}}"), routing::get(entries::get).put(entries::put).delete(entries::delete));
-    }
-    router
-        .route("/api/v1/keys/{name}/{action}", routing::post(entries::act))
-        .route("/api/v1/apply", routing::post(apply::post))
-        .route("/api/v1/events", routing::get(events::list))
-        .route("/api/v1/capabilities", routing::get(capabilities::list))
-        .route("/api/v1/tokens", routing::get(tokens::list).post(tokens::create))
-        .route("/api/v1/tokens/{id}", routing::delete(tokens::revoke))
-        .route("/api/v1/usage", routing::get(usage::list))
-        .route("/api/v1/calls", routing::get(calls::list))
-        .route("/api/v1/calls/{id}", routing::get(calls::get))
-        .route("/api/v1/calls/{id}/explain", routing::get(explain::get))
-        .route("/api/v1/budgets", routing::get(budgets::list))
-        .route("/api/v1/budgets/{id}/windows", routing::get(budgets::list_windows))
-        .route("/api/v1/export", routing::get(export::get))
-        .route("/api/v1/ledger/proof", routing::get(ledger::proof))
-        .route("/api/v1/audit", routing::get(audit::list))
-        .route("/api/v1/providers/health", routing::get(providers::health))
-        .route("/api/v1/projections", routing::get(projections::list))
-        .route("/api/v1/projections/{name}", routing::get(projections::get))
-        .route("/api/v1/projections/{name}/rebuild", routing::post(projections::rebuild))
-}
 
 /// A view's rows are looked for so often while somebody waits for a position.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

@@ -182,6 +182,9 @@ pub(crate) fn head_too_large(app: &App, path: &str, headers: &HeaderMap) -> Resp
     let message =
         format!("the request has more than {} headers, or more than {} bytes of them", limits::HEADERS_MAX, limits::HEAD_BYTES_MAX);
     let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    if path.starts_with("/api/") {
+        return Problem::new(status, "headers_too_large", message).response(&app.new_call_id().to_string()).map(Body::axum);
+    }
     let fault = Fault::new(status, ErrorKind::InvalidRequest, "headers_too_large", Side::Policy, message);
     refuse(guess_dialect(path, headers), &app.new_call_id().to_string(), &fault)
 }

@@ -10,7 +10,7 @@ mod health;
 mod models;
 mod serve;
 
-pub use api::{Admin, Proof, prove};
+pub use api::{Admin, Proof, openapi, prove};
 pub use body::Body;
 pub use serve::serve;
 
@@ -59,9 +59,8 @@ pub enum Doors {
 
 /// The routes that are not calls.
 pub fn router(app: App, doors: Doors) -> Router {
-    let mut router = Router::new()
-        .route("/livez", routing::get(health::live))
-        .route("/readyz", routing::get(health::ready))
+    let mut router = api::health()
+        .router()
         .route("/health/liveliness", routing::get(health::live))
         .route("/health/liveness", routing::get(health::live))
         .route("/health/readiness", routing::get(health::ready));
@@ -75,7 +74,7 @@ pub fn router(app: App, doors: Doors) -> Router {
         }
     }
     if doors != Doors::Calls {
-        router = router.route("/metrics", routing::get(health::metrics)).merge(api::routes());
+        router = router.merge(api::administration().router());
     }
     router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
 }

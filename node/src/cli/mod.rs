@@ -14,6 +14,7 @@ mod get;
 mod import;
 mod key;
 mod kinds;
+mod openapi;
 mod progress;
 mod proof;
 mod provider_sim;
@@ -100,6 +101,8 @@ enum Verb {
     Doctor(doctor::Flags),
     /// What a shell needs to complete our words.
     Completion(completion::Flags),
+    /// Prints the OpenAPI document of administration.
+    Openapi,
     /// Runs a provider of our own, for first steps, load and faults.
     ProviderSim(::provider_sim::Flags),
     /// Prints the version.
@@ -131,6 +134,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Verify(flags) => verify::run(&flags),
         Verb::Doctor(flags) => doctor::run(&flags),
         Verb::Completion(flags) => completion::run(&flags),
+        Verb::Openapi => openapi::run(),
         Verb::ProviderSim(flags) => provider_sim::run(&flags),
         Verb::Version => version::run(),
     };

@@ -1,22 +1,21 @@
 //! `POST /api/v1/apply[?dry_run&prune]`: a configuration file, variables filled in.
 
-use super::{Asking, Problem};
+use super::{Asking, Problem, Sent};
 use actors::administration::{Applied, ApplyFault};
 use axum::{
     Json,
-    body::Bytes,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
 use events::token::Need;
 use serde_json::{Value, json};
 
-pub(crate) async fn post(asking: Asking, body: Bytes) -> Response {
+pub(crate) async fn post(asking: Asking, sent: Sent) -> Response {
     let answer = async {
         let mut ask = asking.ask();
         let (dry_run, prune) = (ask.flag("dry_run"), ask.flag("prune"));
         let need = if matches!(dry_run, Ok(true)) { Need::Read } else { Need::Configure };
-        let access = asking.let_in(need).await?;
+        let (access, body) = asking.let_in_with(need, sent).await?;
         access.of_platform()?;
         let (dry_run, prune) = (dry_run?, prune?);
         ask.end()?; // a misspelt `dry_run` must not apply

@@ -5,11 +5,13 @@ use super::{
     ask::Ask,
     page::{Page, Wanted},
     problem, read,
+    sent::{Sent, refused},
 };
 use crate::{App, Hasher};
 use ::projections::Snapshot;
 use axum::{
-    extract::{FromRequestParts, Query, rejection::QueryRejection},
+    body::Bytes,
+    extract::{FromRequestParts, Query},
     http::{HeaderMap, Method, Uri, request::Parts},
     response::Response,
 };
@@ -26,10 +28,11 @@ pub(crate) struct Asking {
 }
 
 impl FromRequestParts<App> for Asking {
-    type Rejection = QueryRejection;
+    type Rejection = Response;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, QueryRejection> {
-        let Query(given) = Query::from_request_parts(parts, app).await?;
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, Response> {
+        let given = Query::from_request_parts(parts, app).await;
+        let Query(given) = given.map_err(|why| refused(app, Problem::parameter("query", why.body_text())))?;
         let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
         Ok(Asking { app: app.clone(), headers, uri, method, given })
     }
@@ -55,6 +58,17 @@ impl Asking {
     /// Lets in who may do what needs this.
     pub async fn let_in(&self, need: Need) -> Result<Access, Problem> {
         access::let_in(&self.app, &self.headers, need, &self.method, &self.uri).await
+    }
+
+    /// The same, with what was sent: a stranger's body is not read.
+    pub async fn let_in_with(&self, need: Need, sent: Sent) -> Result<(Access, Bytes), Problem> {
+        match self.let_in(need).await {
+            Ok(access) => Ok((access, sent.read().await?)),
+            Err(problem) => {
+                sent.drop_rest();
+                Err(problem)
+            }
+        }
     }
 
     pub fn ask(&self) -> Ask {

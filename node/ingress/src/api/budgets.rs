@@ -1,7 +1,7 @@
 //! `GET /api/v1/budgets`, `…/{id}/windows`: limits and what was spent of them, now and in past windows.
 
 use super::{
-    Access, Asking, Problem, Question,
+    Access, Asking, Path, Problem, Question,
     chosen::Chosen,
     page::{Page, Wanted, bad_cursor},
 };
@@ -9,7 +9,7 @@ use ::projections::{
     Snapshot, World,
     budgets::{Window, window, windows},
 };
-use axum::{extract::Path, response::Response};
+use axum::response::Response;
 use events::{BudgetId, Owner, Timestamp, budget::Budget, money::amount_text, token::Need};
 use serde_json::{Map, Value, json};
 

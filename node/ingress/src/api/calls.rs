@@ -1,7 +1,7 @@
 //! `GET /api/v1/calls`, `GET /api/v1/calls/{id}`: calls by whatever their rows say, and one with all that happened to it.
 
 use super::{
-    Access, Asking, Problem, Question,
+    Access, Asking, Path, Problem, Question,
     chosen::Chosen,
     naming,
     page::{Page, Wanted, bad_cursor},
@@ -13,7 +13,6 @@ use ::projections::{
 };
 use axum::{
     Json,
-    extract::Path,
     response::{IntoResponse, Response},
 };
 use events::{CallId, Money, Timestamp, cloudevent, envelope::Recorded, token::Need};

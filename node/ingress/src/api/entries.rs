@@ -2,14 +2,12 @@
 //! `GET /api/v1/KINDs`, `GET | PUT | DELETE /api/v1/KINDs/{name or id}`, `POST /api/v1/keys/{name}/block | unblock | rotate`.
 
 use super::{
-    Access, Asking, Problem, apply, naming,
+    Access, Asking, Path, Problem, Sent, apply, naming,
     page::{Page, Wanted},
 };
 use actors::administration::{EntryChange, EntryFault, Expected};
 use axum::{
     Json,
-    body::Bytes,
-    extract::Path,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -54,9 +52,9 @@ pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
 }
 
 /// Makes it, or brings it to this. `If-Match` and `If-None-Match: *` say what the caller thinks is there.
-pub(crate) async fn put(asking: Asking, Path(name): Path<String>, body: Bytes) -> Response {
+pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) -> Response {
     let answer = async {
-        let access = asking.let_in(Need::Configure).await?;
+        let (access, body) = asking.let_in_with(Need::Configure, sent).await?;
         access.of_platform()?;
         let kind = kind_of(&asking.uri);
         let known = find(&asking, kind_of(&asking.uri), &name, &access).await?.map(|(entry, _)| entry);

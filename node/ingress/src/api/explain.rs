@@ -1,14 +1,13 @@
 //! `GET /api/v1/calls/{id}/explain`: a call's decision made again from the policy that it pinned, its budgets as they were when it came,
 //! and its cost line by line.
 
-use super::{Access, Asking, Problem, calls, naming, read};
+use super::{Access, Asking, Path, Problem, calls, naming, read};
 use ::projections::{
     Fault, Projections, Snapshot, World,
     budgets::{Window, windows_then},
 };
 use axum::{
     Json,
-    extract::Path,
     response::{IntoResponse, Response},
 };
 use cluster_config::{

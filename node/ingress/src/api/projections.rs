@@ -1,7 +1,7 @@
 //! The projections themselves: how far they are, and building one anew.
 
 use super::{
-    Asking, Problem,
+    Asking, Path, Problem,
     page::{Page, Wanted},
     turn,
 };
@@ -9,7 +9,6 @@ use crate::App;
 use ::projections::{Status, View};
 use axum::{
     Json,
-    extract::Path,
     http::StatusCode,
     response::{IntoResponse, Response},
 };

@@ -1,14 +1,12 @@
 //! `GET | POST /api/v1/tokens`, `DELETE /api/v1/tokens/{id}`: administrators' tokens. A secret is shown once, when it is made.
 
 use super::{
-    Access, Asking, Problem,
+    Access, Asking, Path, Problem, Sent,
     page::{Page, Wanted},
 };
 use actors::administration::TokenFault;
 use axum::{
     Json,
-    body::Bytes,
-    extract::Path,
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -45,9 +43,9 @@ pub(crate) async fn list(asking: Asking) -> Response {
     asking.answered(answer).await
 }
 
-pub(crate) async fn create(asking: Asking, body: Bytes) -> Response {
+pub(crate) async fn create(asking: Asking, sent: Sent) -> Response {
     let answer = async {
-        let access = asking.let_in(Need::Own).await?;
+        let (access, body) = asking.let_in_with(Need::Own, sent).await?;
         let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not {{name, role, tenant?, expires_at?}}: {error}"))
         })?;

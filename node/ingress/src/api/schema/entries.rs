@@ -1,0 +1,222 @@
+//! Things that are configured, tokens, and what changes answer.
+
+use super::spec::{KeySpec, ModelSpec, ProviderSpec, ScopeSpec, TenantSpec};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+macro_rules! entry {
+    ($(#[$doc:meta])* $name:ident, $spec:ident, $object:literal) => {
+        $(#[$doc])*
+        #[derive(ToSchema)]
+        pub(in crate::api) struct $name {
+            #[schema(example = $object)]
+            object: String,
+            id: String,
+            name: String,
+            /// The tenant that it belongs to; null: none.
+            #[schema(required)]
+            tenant: Option<String>,
+            /// What it is told from another state of it by, for `If-Match`.
+            etag: String,
+            spec: $spec,
+            /// After a change: what is to be waited for by `at_least`.
+            #[schema(required = false)]
+            position: String,
+        }
+    };
+}
+
+entry!(
+    /// A tenant.
+    Tenant, TenantSpec, "tenant"
+);
+entry!(
+    /// A scope.
+    Scope, ScopeSpec, "scope"
+);
+entry!(
+    /// A provider.
+    Provider, ProviderSpec, "provider"
+);
+entry!(
+    /// A model, as callers ask for it.
+    Model, ModelSpec, "model"
+);
+
+/// A virtual key.
+#[derive(ToSchema)]
+pub(in crate::api) struct Key {
+    #[schema(example = "key")]
+    object: String,
+    id: String,
+    name: String,
+    #[schema(required)]
+    tenant: Option<String>,
+    /// What it is told from another state of it by, for `If-Match`.
+    etag: String,
+    spec: KeySpec,
+    status: KeyStatus,
+    /// The last characters of its secret.
+    hint: String,
+    #[schema(format = DateTime)]
+    made_at: String,
+    /// All that its calls cost.
+    spend: super::Usd,
+    calls: KeyCalls,
+    /// After a change: what is to be waited for by `at_least`.
+    #[schema(required = false)]
+    position: String,
+    /// Shown when it was made, this once.
+    #[schema(required = false)]
+    secret: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum KeyStatus {
+    Live,
+    Blocked,
+}
+
+/// All calls of a key.
+#[derive(ToSchema)]
+pub(in crate::api) struct KeyCalls {
+    open: u64,
+    finished: u64,
+    orphaned: u64,
+    released: u64,
+}
+
+/// Something that is no more.
+#[derive(ToSchema)]
+pub(in crate::api) struct Deleted {
+    object: String,
+    id: String,
+    deleted: bool,
+    /// What is to be waited for by `at_least`.
+    position: String,
+}
+
+/// An administrator's token.
+#[derive(ToSchema)]
+pub(in crate::api) struct Token {
+    #[schema(example = "token")]
+    object: String,
+    id: String,
+    name: String,
+    role: Role,
+    status: TokenStatus,
+    /// The last characters of its secret.
+    hint: String,
+    /// The tenant that it is bound to; null: it is of the platform.
+    #[schema(required)]
+    tenant: Option<String>,
+    #[schema(required)]
+    tenant_id: Option<String>,
+    #[schema(format = DateTime)]
+    made_at: String,
+    #[schema(required, format = DateTime)]
+    expires_at: Option<String>,
+    /// Shown when it was made, this once.
+    #[schema(required = false)]
+    secret: String,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum TokenStatus {
+    Live,
+    Expired,
+    Revoked,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum Role {
+    Owner,
+    Admin,
+    Operator,
+    Auditor,
+    Billing,
+}
+
+/// What a new token is to be.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct NewToken {
+    #[schema(min_length = 1, max_length = 128)]
+    name: String,
+    role: Role,
+    /// A tenant's name or id. Absent: a token of the platform, or of the tenant of the token that asks.
+    tenant: Option<String>,
+    /// RFC 3339; it lets nobody in from then on.
+    #[schema(format = DateTime)]
+    expires_at: Option<String>,
+}
+
+/// What an apply changed, or would change.
+#[derive(ToSchema)]
+pub(in crate::api) struct Applied {
+    /// What is to be waited for by `at_least`.
+    position: String,
+    changes: Vec<Change>,
+    /// Secrets of keys that were made, by the key's name; shown this once.
+    secrets: BTreeMap<String, String>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::api) struct Change {
+    op: Op,
+    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget`, `policy` or `catalogue`.
+    kind: String,
+    name: String,
+    /// What is another one then; empty where the thing goes.
+    fields: Vec<Field>,
+}
+
+/// One field of an entry. Secrets are never told, only that they are others.
+#[derive(ToSchema)]
+pub(in crate::api) struct Field {
+    /// In its entry, as `targets[0].model`.
+    path: String,
+    before: Value,
+    after: Value,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum Op {
+    Create,
+    Update,
+    Delete,
+    Close,
+    Revoke,
+}
+
+/// What went wrong (RFC 9457).
+#[derive(ToSchema)]
+pub(in crate::api) struct Problem {
+    /// `urn:tollgate:problem:` and the code.
+    r#type: String,
+    title: String,
+    status: u16,
+    /// For people.
+    detail: String,
+    /// For programs; each answer says which it has.
+    code: String,
+    /// As in `x-request-id`.
+    request_id: String,
+    /// The parameter, or the place in the body.
+    #[schema(required = false)]
+    path: String,
+    /// Several at once.
+    #[schema(required = false)]
+    problems: Vec<ProblemPart>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::api) struct ProblemPart {
+    /// Its place in what was sent.
+    path: String,
+    message: String,
+}
