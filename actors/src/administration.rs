@@ -1,13 +1,14 @@
 //! Administration: a configuration file becomes commands, and each is decided by its keeper.
 
 use crate::{
+    answers::Answers,
     directory::Directory,
     keeper::{Fault, look},
     root::Core,
 };
-use cluster_config::{Change, Plan, Problem, Secrets, Step, export, parse, plan, shipped_catalogue};
+use cluster_config::{Change, KeyState, Plan, Problem, Secrets, Step, export, parse, plan, plan_entry, removal, shipped_catalogue, traces};
 use events::{
-    KeyId, NoteId, Position, Refusal, State, StreamId, Timestamp, TokenId,
+    KeyId, NoteId, Position, Refusal, State, StreamId, TenantId, Timestamp, TokenId,
     budget::Budget,
     catalogue::Catalogue,
     envelope::Principal,
@@ -29,8 +30,9 @@ pub type SecretsMaker = Arc<dyn Fn() -> Box<dyn Secrets + Send> + Send + Sync>;
 
 /// See the module. One change at a time, so that names stay unique.
 pub struct Administration {
-    core: Core,
-    secrets: SecretsMaker,
+    pub(crate) core: Core,
+    pub(crate) secrets: SecretsMaker,
+    pub(crate) answers: Answers,
     turn: Mutex<()>,
 }
 
@@ -60,6 +62,16 @@ pub struct EntryChange {
     /// `tenant`, `scope`, `key`, `provider` or `model`.
     pub kind: &'static str,
     pub entry: Value,
+    pub expected: Expected,
+    /// The tenant whose administrator asks: nothing of another's is there; None: the platform's.
+    pub within: Option<TenantId>,
+}
+
+/// A new secret for a key.
+pub struct Rotation {
+    pub secret: String,
+    /// The secret before lets in until then; None: no more.
+    pub until: Option<Timestamp>,
     pub expected: Expected,
 }
 
@@ -116,7 +128,7 @@ fn token_id(state: &State, settings: &token::Settings, now: Timestamp) -> Result
 
 impl Administration {
     pub fn new(core: Core, secrets: SecretsMaker) -> Administration {
-        Administration { core, secrets, turn: Mutex::new(()) }
+        Administration { core, secrets, answers: Answers::default(), turn: Mutex::new(()) }
     }
 
     /// Applies a file, or says what it would change.
@@ -141,11 +153,44 @@ impl Administration {
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_entry(&self, change: EntryChange, principal: Principal) -> Result<Applied, EntryFault> {
         let _turn = self.turn.lock().await;
-        let EntryChange { kind, entry, expected } = change;
+        let EntryChange { kind, entry, expected, within } = change;
         self.check(expected).await?;
-        let text = json!({format!("{kind}s"): [entry]}).to_string();
-        let config = parse(&text, &|_| None).map_err(ApplyFault::Problems)?;
-        Ok(self.apply_in_turn(config, false, false, principal).await?)
+        self.set_in_turn(&json!({format!("{kind}s"): [entry]}), within, principal).await
+    }
+
+    /// Brings the platform's own budgets and rules to what the top of a file says.
+    ///
+    /// # Errors
+    /// [`EntryFault::Changed`], or see [`Administration::apply`].
+    pub async fn set_platform(&self, spec: Value, expected: Expected, principal: Principal) -> Result<Applied, EntryFault> {
+        let _turn = self.turn.lock().await;
+        self.check(expected).await?;
+        self.set_in_turn(&spec, None, principal).await
+    }
+
+    async fn set_in_turn(&self, file: &Value, within: Option<TenantId>, principal: Principal) -> Result<Applied, EntryFault> {
+        let config = parse(&file.to_string(), &|_| None).map_err(ApplyFault::Problems)?;
+        let mut secrets = (self.secrets)();
+        let plan = move |state: &State| plan_entry(&config, state, within, &mut *secrets);
+        let (plan, made) = self.core.look(plan).await.ok_or_else(|| stopped(0))?.map_err(ApplyFault::Problems)?;
+        Ok(self.carry_out(plan, made, principal).await?)
+    }
+
+    /// Closes or revokes a scope or a key of a tenant, for its own administrator.
+    ///
+    /// # Errors
+    /// [`EntryFault::Changed`], or see [`Administration::apply`]: something may hang on it.
+    pub async fn remove_within(
+        &self,
+        tenant: TenantId,
+        id: StreamId,
+        expected: Expected,
+        principal: Principal,
+    ) -> Result<Applied, EntryFault> {
+        let _turn = self.turn.lock().await;
+        self.check(expected).await?;
+        let plan = self.core.look(move |state| removal(&state.seen_by(tenant), id)).await.ok_or_else(|| stopped(0))?;
+        Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), principal).await?)
     }
 
     /// Closes or revokes one thing: everything else stays as it is.
@@ -179,6 +224,10 @@ impl Administration {
     /// It is revoked, or the record could not be appended.
     pub async fn block_key(&self, id: KeyId, block: bool, principal: Principal) -> Result<(), EntryFault> {
         let command = if block { key::Command::Block } else { key::Command::Unblock };
+        self.order_key(id, command, principal).await
+    }
+
+    async fn order_key(&self, id: KeyId, command: key::Command, principal: Principal) -> Result<(), EntryFault> {
         let order = move |directory: Arc<Directory>| async move { directory.order::<Key>(id, command, Vec::new(), principal).await };
         match self.core.run(order).await {
             Some(Ok(_)) => Ok(()),
@@ -186,6 +235,30 @@ impl Administration {
             Some(Err(fault)) => Err(ApplyFault::Stopped { done: 0, why: fault.to_string() }.into()),
             None => Err(stopped(0).into()),
         }
+    }
+
+    /// Gives a key another secret.
+    ///
+    /// # Errors
+    /// [`EntryFault::Changed`]; the secret is another key's; the key is revoked; or the record could not be appended.
+    pub async fn rotate_key(&self, id: KeyId, rotation: Rotation, principal: Principal) -> Result<(), EntryFault> {
+        let Rotation { secret, until, expected } = rotation;
+        let _turn = self.turn.lock().await;
+        self.check(expected).await?;
+        let secret = traces(&*(self.secrets)(), &secret);
+        let now = self.core.clock.now();
+        let policy = self.core.policy.load_full();
+        let bearer = policy.view.key_at(&secret.hash, || now).filter(|bearer| bearer.key != id && bearer.state != KeyState::Revoked);
+        if bearer.is_some() {
+            let problem = Problem { path: "secret".into(), message: "is the secret of another key".into() };
+            return Err(ApplyFault::Problems(vec![problem]).into());
+        }
+        self.order_key(id, key::Command::Rotate { secret, until }, principal).await
+    }
+
+    /// What a secret is kept as.
+    pub fn hash(&self, secret: &str) -> key::KeyHash {
+        (self.secrets)().hash(secret)
     }
 
     /// A fresh secret for a virtual key.
@@ -225,9 +298,17 @@ impl Administration {
     ) -> Result<Applied, ApplyFault> {
         let mut secrets = (self.secrets)();
         let planned = self.core.look(move |state| plan(&config, state, prune, &mut *secrets)).await.ok_or_else(|| stopped(0))?;
-        let (Plan { changes, steps }, made) = planned.map_err(ApplyFault::Problems)?;
-        let made = if dry_run { BTreeMap::new() } else { made };
-        if !dry_run {
+        let (plan, made) = planned.map_err(ApplyFault::Problems)?;
+        if dry_run {
+            let nothing = Plan { changes: plan.changes, steps: Vec::new() };
+            return self.carry_out(nothing, BTreeMap::new(), principal).await;
+        }
+        self.carry_out(plan, made, principal).await
+    }
+
+    async fn carry_out(&self, plan: Plan, made: BTreeMap<String, String>, principal: Principal) -> Result<Applied, ApplyFault> {
+        let Plan { changes, steps } = plan;
+        if !steps.is_empty() {
             self.core
                 .run(move |directory| async move { take_all(&directory, steps, principal).await })
                 .await
@@ -237,15 +318,24 @@ impl Administration {
         Ok(Applied { position: Position::new(position), changes, secrets: made })
     }
 
-    /// Makes a token; answers its id, and its secret, which is shown this once.
+    /// Makes a token of a fresh secret; answers its id, and the token, which is shown this once. Asked again with the same secret it makes
+    /// no second one.
     ///
     /// # Errors
     /// See [`TokenFault`].
-    pub async fn create_token(&self, settings: token::Settings, principal: Principal) -> Result<(TokenId, String), TokenFault> {
+    pub async fn create_token(
+        &self,
+        settings: token::Settings,
+        secret: &str,
+        principal: Principal,
+    ) -> Result<(TokenId, String), TokenFault> {
         let _turn = self.turn.lock().await;
-        let mut secrets = (self.secrets)();
-        let secret = secrets.make().replacen("sk-tg-", "tg-token-", 1);
-        let hash = secrets.hash(&token::hashed_as(&secret));
+        let secret = secret.replacen("sk-tg-", "tg-token-", 1);
+        let hash = (self.secrets)().hash(&token::hashed_as(&secret));
+        let known = move |state: &State| state.books.tokens.iter().find(|(_, token)| token.hash == hash).map(|(id, _)| *id);
+        if let Some(id) = self.core.look(known).await.ok_or_else(stopping)? {
+            return Ok((id, secret));
+        }
         let hint = format!("…{}", &secret[secret.len().saturating_sub(4)..]);
         let (asked, now) = (settings.clone(), self.core.clock.now());
         let id = self.core.look(move |state| token_id(state, &asked, now)).await.ok_or_else(stopping)??;

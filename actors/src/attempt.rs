@@ -63,6 +63,17 @@ pub fn request(out: &Outgoing<'_>) -> WireRequest {
     WireRequest { upstream: address(provider), method: http::Method::POST, path, headers, body, deadlines: deadlines(provider) }
 }
 
+/// What a provider is asked to see whether it can be reached: its models, with its key.
+pub fn probe(policy: &Policy, provider: &ProviderView, call: CallId) -> WireRequest {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    headers.insert(USER_AGENT, HeaderValue::from_static("tollgate"));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    of_provider(&mut headers, policy, provider, call);
+    let path = path_to(provider, "/models");
+    WireRequest { upstream: address(provider), method: http::Method::GET, path, headers, body: Vec::new(), deadlines: deadlines(provider) }
+}
+
 /// The endpoint that a candidate is asked at.
 pub fn endpoint(request: &Request, candidate: &Candidate) -> Endpoint {
     request.endpoint.at(candidate.provider.dialect).unwrap_or(request.endpoint)
@@ -87,12 +98,16 @@ fn address(provider: &ProviderView) -> Arc<UpstreamAddress> {
 
 /// Base URLs of OpenAI's dialect bring their `/v1`; Anthropic's clients are used to leave it out.
 fn path(provider: &ProviderView, endpoint: Endpoint) -> String {
+    path_to(provider, endpoint.path())
+}
+
+fn path_to(provider: &ProviderView, path: &str) -> String {
     let base = provider.settings.base_url.trim_end_matches('/');
     let last = base.rsplit('/').next().unwrap_or_default();
     let versioned = last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|letter: char| letter.is_ascii_digit()));
     match provider.dialect {
-        Dialect::Anthropic if !versioned => format!("/v1{}", endpoint.path()),
-        _ => endpoint.path().to_owned(),
+        Dialect::Anthropic if !versioned => format!("/v1{path}"),
+        _ => path.to_owned(),
     }
 }
 
@@ -123,21 +138,25 @@ fn headers(out: &Outgoing<'_>) -> HeaderMap {
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     headers.insert(USER_AGENT, HeaderValue::from_static("tollgate"));
     headers.entry(ACCEPT).or_insert(HeaderValue::from_static("*/*"));
-    let provider = &out.candidate.provider;
+    of_provider(&mut headers, out.policy, &out.candidate.provider, out.call);
+    headers
+}
+
+/// What every request to a provider bears.
+fn of_provider(headers: &mut HeaderMap, policy: &Policy, provider: &ProviderView, call: CallId) {
     if provider.dialect == Dialect::Anthropic {
         headers.entry("anthropic-version").or_insert(ANTHROPIC_VERSION);
     }
-    if let Some(secret) = out.policy.secrets.get(&provider.id) {
+    if let Some(secret) = policy.secrets.get(&provider.id) {
         let auth = provider.known.map(|known| known.auth).unwrap_or_default();
-        authenticate(&mut headers, provider.dialect, auth, secret.reveal());
+        authenticate(headers, provider.dialect, auth, secret.reveal());
     }
     for (name, value) in &provider.settings.headers {
-        let value = value.replace("{call_id}", &out.call.to_string());
+        let value = value.replace("{call_id}", &call.to_string());
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_str()), HeaderValue::try_from(value)) {
             headers.insert(name, value);
         }
     }
-    headers
 }
 
 fn authenticate(headers: &mut HeaderMap, dialect: Dialect, auth: Auth, secret: &str) {

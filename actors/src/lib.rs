@@ -4,6 +4,7 @@
 //! Asks go down (call → router, upstream, scribe → gate → journal), facts come up; never back.
 
 pub mod administration;
+pub mod answers;
 pub mod attempt;
 pub mod call;
 pub mod charge;
@@ -16,6 +17,7 @@ pub mod metrics;
 pub mod plan;
 pub mod policy;
 pub mod ports;
+pub mod probe;
 pub mod rates;
 pub mod relay;
 pub mod report;

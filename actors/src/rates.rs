@@ -254,6 +254,7 @@ mod tests {
     fn principal(rates: Rates) -> Arc<Principal> {
         let level = Level { owner: Owner::Key(KeyId(1)), name: "k".into(), kind: "key".into(), rates };
         Arc::new(Principal {
+            previous: None,
             key: KeyId(1),
             name: "k".into(),
             tenant: TenantId(1),

@@ -141,6 +141,11 @@ impl Config {
         self.providers.iter().map(|provider| (provider.settings.name.as_str(), provider.settings.base_url.as_str()))
     }
 
+    /// It says nothing but what concerns the platform as a whole.
+    pub fn has_no_entries(&self) -> bool {
+        self.providers.is_empty() && self.models.is_empty() && self.tenants.is_empty() && self.scopes.is_empty() && self.keys.is_empty()
+    }
+
     /// Names of the models, in the order of the file.
     pub fn models(&self) -> impl Iterator<Item = &str> {
         self.models.iter().map(|model| model.name.as_str())

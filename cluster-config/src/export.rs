@@ -10,7 +10,9 @@ use crate::{
     file::{self, File, escaped},
     plan::names::Names,
 };
-use events::{KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, key::Key, limits, provider, scope::Scope, tenant};
+use events::{
+    KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, key::Key, limits, price::Price, provider, scope::Scope, tenant,
+};
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,6 +30,18 @@ pub fn export(state: &State) -> File {
         budgets: open.budgets(Owner::Platform),
         loss: open.loss(Owner::Platform),
     }
+}
+
+/// What stands at the top of the file: the platform's own.
+pub fn platform(state: &State) -> Value {
+    let open = Open::of(state);
+    let file = File { budgets: open.budgets(Owner::Platform), loss: open.loss(Owner::Platform), ..File::default() };
+    serde_json::to_value(file).unwrap_or_default() // plain data: it has a value
+}
+
+/// A price, as the file says it.
+pub fn price(price: &Price) -> Value {
+    serde_json::to_value(parts::price(price)).unwrap_or_default() // plain data: it has a value
 }
 
 /// One thing that is configured, as the file says it.

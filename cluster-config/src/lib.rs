@@ -27,7 +27,10 @@ pub use catalogue::shipped_catalogue;
 pub use config::{Config, parse};
 pub use environment::from_environment;
 pub use file::{File, yaml};
-pub use plan::{Change, Op, Plan, Secrets, Step, fields::Field, plan};
+pub use plan::{Change, Op, Plan, Secrets, Step, fields::Field, plan, plan_entry, removal, traces};
 pub use problem::{Problem, near};
 pub use tree::fill;
-pub use view::{Candidate, KeyState, Level, Listing, ModelRefusal, PathBudget, Principal, ProviderView, Resolved, View};
+pub use values::{secret as check_secret, span_ms};
+pub use view::{
+    Candidate, KeyState, Level, Listing, ModelRefusal, PathBudget, PriceSource, Priced, Principal, ProviderView, Resolved, View,
+};

@@ -1,11 +1,13 @@
 //! The difference between what is told and what is, as commands in an order in which nothing is usable before what limits it.
 
+mod entry;
 pub mod fields;
 mod keeps;
 pub(crate) mod names;
 mod paths;
 mod prune;
 mod references;
+mod removal;
 
 use crate::view::{KeyState, View};
 use crate::{
@@ -14,12 +16,14 @@ use crate::{
     problem::Problems,
     shipped_catalogue,
 };
+pub use entry::plan_entry;
 use events::{
     Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key,
     key::KeyHash, model, policy, provider, scope, tenant,
 };
 use fields::Field;
 use names::Names;
+pub use removal::removal;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is to be done.
@@ -77,6 +81,10 @@ pub trait Secrets {
     fn hash(&self, secret: &str) -> KeyHash;
     /// A fresh secret for a virtual key.
     fn make(&mut self) -> String;
+    /// Seals what is kept at a place; it opens at no other.
+    fn seal_at(&mut self, place: &[u8], text: &[u8]) -> Vec<u8>;
+    /// What was sealed at this place; None: at another, under another master key, or it is damaged.
+    fn unsealed_at(&self, place: &[u8], note: &[u8]) -> Option<Vec<u8>>;
 }
 
 /// Turns the difference between `config` and `state` into steps. What the file does not name stays, unless `prune`. With the plan come
@@ -398,7 +406,7 @@ impl Planner<'_> {
             }
             None => None,
         };
-        let secret = secret.map(|secret| key::Secret { hash: self.secrets.hash(&secret), hint: hint(&secret) });
+        let secret = secret.map(|secret| traces(self.secrets, &secret));
         if let Some(secret) = &secret {
             self.hashes.insert(id, (secret.hash, Some(format!("{}.secret", key.path))));
         }
@@ -421,6 +429,15 @@ impl Planner<'_> {
             let is_live = view.key_by_id(*id).is_some_and(|key| key.state != KeyState::Revoked);
             if !is_pruned && (is_live || planned(|command| matches!(command, key::Command::Set { .. }))) {
                 self.hashes.entry(*id).or_insert((key.hash, None));
+            }
+        }
+        // the time of the last entry is not later than now: nothing that still lets in is missed
+        let overlaps = self.state.books.overlaps.iter().filter(|(_, overlap)| overlap.until > self.state.desk.time());
+        let previous: Vec<(KeyId, KeyHash)> = overlaps.map(|(id, overlap)| (*id, overlap.previous.hash)).collect();
+        for (bearer, hash) in previous.into_iter().filter(|(id, _)| self.hashes.contains_key(id)) {
+            let taken = self.hashes.iter().find(|(id, (other, path))| **id != bearer && *other == hash && path.is_some());
+            if let Some(path) = taken.and_then(|(_, (_, path))| path.clone()) {
+                self.problems.add(path, "is the secret of another key");
             }
         }
         let mut holders: BTreeMap<KeyHash, KeyId> = BTreeMap::new();
@@ -452,6 +469,11 @@ impl<'a> Shown<'a> {
 
 fn made_or_changed<'a>(new: bool, kind: &'static str, name: String) -> Shown<'a> {
     Shown::new(if new { Op::Create } else { Op::Update }, kind, name)
+}
+
+/// What is kept of a secret.
+pub fn traces(secrets: &dyn Secrets, secret: &str) -> key::Secret {
+    key::Secret { hash: secrets.hash(secret), hint: hint(secret) }
 }
 
 /// The last characters of a secret: four of a long one, fewer of a short one, so that most of it stays unknown.

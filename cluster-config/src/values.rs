@@ -42,6 +42,20 @@ pub(crate) fn duration_ms(text: &str) -> Option<u64> {
     text[..digits].parse::<u64>().ok()?.checked_mul(unit_ms).filter(|ms| *ms > 0)
 }
 
+/// A span of which the administration speaks: as in the file, also in hours and days, and none at all (`0s`). In milliseconds.
+pub fn span_ms(text: &str) -> Option<u64> {
+    let digits = text.find(|letter: char| !letter.is_ascii_digit()).filter(|digits| *digits > 0)?;
+    let unit_ms = match &text[digits..] {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return None,
+    };
+    text[..digits].parse::<u64>().ok()?.checked_mul(unit_ms)
+}
+
 /// The name of a tenant, scope, key or provider: a slash stands between names, so none is in them.
 pub(crate) fn name(text: &str) -> Result<(), String> {
     checked_name(text, ".-_:@+")
@@ -72,7 +86,7 @@ fn checked_name(text: &str, besides: &str) -> Result<(), String> {
 }
 
 /// A virtual key's secret. The message never shows it.
-pub(crate) fn secret(text: &str) -> Result<(), String> {
+pub fn secret(text: &str) -> Result<(), String> {
     let length = text.chars().count();
     if !(limits::SECRET_CHARS_MIN..=limits::SECRET_CHARS_MAX).contains(&length) || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("must have {} to {} visible ASCII characters", limits::SECRET_CHARS_MIN, limits::SECRET_CHARS_MAX));

@@ -4,12 +4,12 @@
 mod make;
 mod resolve;
 
-pub use resolve::{Candidate, Listing, ModelRefusal, Resolved};
+pub use resolve::{Candidate, Listing, ModelRefusal, PriceSource, Priced, Resolved};
 
 use crate::pattern;
 use dialects::{Dialect, exchange::loss::LossRules, providers::Known};
 use events::{
-    BudgetId, Event, KeyId, ModelId, Owner, ProviderId, Rates, State, TenantId, budget, catalogue,
+    BudgetId, Event, KeyId, ModelId, Owner, ProviderId, Rates, State, TenantId, Timestamp, budget, catalogue,
     envelope::Recorded,
     key::KeyHash,
     price::{Bounds, Price},
@@ -23,7 +23,7 @@ use std::{cmp::Reverse, sync::Arc};
 pub struct View {
     /// Everything up to the event before this one is in it.
     pub position: u64,
-    /// By hash; a revoked key behind one that is not, an older behind a newer.
+    /// By hash, also by that of the secret before; a revoked key behind one that is not, an older behind a newer.
     keys: RedBlackTreeMapSync<(KeyHash, bool, Reverse<KeyId>), Arc<Principal>>,
     ids: RedBlackTreeMapSync<KeyId, Arc<Principal>>,
     /// Open budgets by owner, in the order of their making.
@@ -68,6 +68,27 @@ pub struct Principal {
     /// What the key and those above it say about losses in translation; the last word counts, and the nearest has it.
     pub losses: LossRules,
     pub hash: KeyHash,
+    /// The secret before this one, and until when it lets in beside it.
+    pub previous: Option<(KeyHash, Timestamp)>,
+}
+
+impl Principal {
+    /// Nobody's key of a tenant, or of none: what is open to all of it, and bound by nothing.
+    pub fn of_tenant(tenant: TenantId) -> Principal {
+        Principal {
+            key: KeyId(0),
+            name: String::new(),
+            tenant,
+            tenant_name: String::new(),
+            state: KeyState::Live,
+            levels: Vec::new(),
+            budgets: Vec::new(),
+            models: None,
+            losses: LossRules::default(),
+            hash: KeyHash::default(),
+            previous: None,
+        }
+    }
 }
 
 /// A level whose rates bind a call.
@@ -163,6 +184,13 @@ impl View {
     pub fn key(&self, hash: &KeyHash) -> Option<&Arc<Principal>> {
         let first = (*hash, false, Reverse(KeyId(u64::MAX)));
         self.keys.range(first..).next().filter(|((found, ..), _)| found == hash).map(|(_, principal)| principal)
+    }
+
+    /// As [`View::key`], of those that a secret lets in at this time: one from before a rotation does so for a while.
+    pub fn key_at(&self, hash: &KeyHash, now: impl Fn() -> Timestamp) -> Option<&Arc<Principal>> {
+        let first = (*hash, false, Reverse(KeyId(u64::MAX)));
+        let mut bearers = self.keys.range(first..).take_while(|((found, ..), _)| found == hash).map(|(_, principal)| principal);
+        bearers.find(|principal| principal.hash == *hash || principal.previous.is_some_and(|(_, until)| now() < until))
     }
 
     pub fn key_by_id(&self, id: KeyId) -> Option<&Arc<Principal>> {

@@ -427,3 +427,23 @@ fn the_nearest_has_the_last_word_about_losses() {
     let places: Vec<&str> = problems.iter().map(|problem| problem.path.as_str()).collect();
     assert_eq!(places, ["keys[0].loss", "tenants[0].loss"]);
 }
+
+#[test]
+fn a_secret_from_before_a_rotation_lets_in_for_a_while() {
+    let mut world = world();
+    let id = principal(&world, "secret-few").key;
+    let secret = |text: &str| crate::traces(&crate::harness::PlainSecrets::default(), text);
+    let at = |world: &World, text: &str, now: u64| world.view.key_at(&secret(text).hash, || Timestamp(now)).map(|found| found.key);
+    let rotate = |text: &str, until| Event::Key(id, events::key::Event::Rotated { secret: secret(text), until: Timestamp(until) });
+    world.record(rotate("secret-new", 100), Vec::new());
+    assert_eq!((at(&world, "secret-few", 99), at(&world, "secret-few", 100)), (Some(id), None));
+    assert_eq!((at(&world, "secret-new", 99), at(&world, "secret-new", 100)), (Some(id), Some(id)));
+    let other = FILE.replace("secret-other", "secret-few");
+    let taken = crate::plan(&crate::parse(&other, &|_| None).unwrap(), &world.state, false, &mut crate::harness::PlainSecrets::default());
+    assert!(taken.is_err_and(|problems| problems.iter().any(|problem| problem.message == "is the secret of another key")));
+    world.record(rotate("secret-last", 200), Vec::new());
+    assert_eq!((at(&world, "secret-few", 50), at(&world, "secret-new", 50), at(&world, "secret-last", 50)), (None, Some(id), Some(id)));
+    world.record(Event::Key(id, events::key::Event::Blocked), Vec::new());
+    let blocked = |text: &str| world.view.key_at(&secret(text).hash, || Timestamp(50)).unwrap().state == KeyState::Blocked;
+    assert!(blocked("secret-new") && blocked("secret-last"));
+}

@@ -74,6 +74,7 @@ fn key_type(event: &key::Event) -> &'static str {
         key::Event::Blocked => "tollgate.key.blocked.v1",
         key::Event::Unblocked => "tollgate.key.unblocked.v1",
         key::Event::Revoked => "tollgate.key.revoked.v1",
+        key::Event::Rotated { .. } => "tollgate.key.rotated.v1",
     }
 }
 

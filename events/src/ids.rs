@@ -141,6 +141,8 @@ pub enum NoteId {
     ProviderSecret(ProviderId),
     /// The name of the cluster, chosen at its founding.
     Cluster,
+    /// What an administrator's request under an idempotency key was answered; by a digest of its token and its key.
+    Answer([u8; 16]),
 }
 
 /// The stream of events that an aggregate is folded from.

@@ -48,6 +48,14 @@ pub struct Secret {
     pub hint: String,
 }
 
+/// The secret before the one that a key has: it lets in beside it for a while. It stands apart from the key, whose stored form is older.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Overlap {
+    pub previous: Secret,
+    /// It lets nobody in from then on.
+    pub until: Timestamp,
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// Make it, or bring what exists to these settings. Making needs a secret; later a secret replaces the one before.
@@ -58,18 +66,39 @@ pub enum Command {
     Block,
     Unblock,
     Revoke,
+    /// Give it this secret; the one before lets in until then, or not at all.
+    Rotate {
+        secret: Secret,
+        until: Option<Timestamp>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    Created { settings: Settings, secret: Secret },
-    Moved { scope: Option<ScopeId> },
-    ModelsSet { models: Option<Vec<String>> },
-    RatesSet { rates: Rates },
-    SecretSet { secret: Secret },
+    Created {
+        settings: Settings,
+        secret: Secret,
+    },
+    Moved {
+        scope: Option<ScopeId>,
+    },
+    ModelsSet {
+        models: Option<Vec<String>>,
+    },
+    RatesSet {
+        rates: Rates,
+    },
+    SecretSet {
+        secret: Secret,
+    },
     Blocked,
     Unblocked,
     Revoked,
+    /// The secret before this one lets in until then.
+    Rotated {
+        secret: Secret,
+        until: Timestamp,
+    },
 }
 
 impl Aggregate for Key {
@@ -95,6 +124,9 @@ impl Aggregate for Key {
             Command::Unblock if !self.blocked => Ok(Vec::new()),
             Command::Unblock => Ok(vec![Event::Unblocked]),
             Command::Revoke => Ok(vec![Event::Revoked]),
+            Command::Rotate { secret, .. } if secret.hash == self.hash => Ok(Vec::new()),
+            Command::Rotate { secret, until: None } => Ok(vec![Event::SecretSet { secret }]),
+            Command::Rotate { secret, until: Some(until) } => Ok(vec![Event::Rotated { secret, until }]),
         }
     }
 
@@ -108,7 +140,7 @@ impl Aggregate for Key {
             Event::Moved { scope } => self.scope = *scope,
             Event::ModelsSet { models } => self.models.clone_from(models),
             Event::RatesSet { rates } => self.rates = *rates,
-            Event::SecretSet { secret } => {
+            Event::SecretSet { secret } | Event::Rotated { secret, .. } => {
                 self.hash = secret.hash;
                 self.hint.clone_from(&secret.hint);
             }

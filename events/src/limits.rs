@@ -144,6 +144,22 @@ pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const DENIED_EVERY: Duration = Duration::from_secs(10);
 /// Largest body to administration, in bytes: a configuration of 20,000 keys with budgets of their own.
 pub const ADMIN_BODY_BYTES_MAX: usize = 8 << 20;
+/// The secret before the one that a key was given lets in for so long at most: a quarter, for what is deployed by hand.
+pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
+/// An answer under an administrator's idempotency key is given again for this long: as long as others keep theirs.
+pub const ANSWER_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Answers under idempotency keys that are kept; the oldest go first. They are memory, up to 32 MiB of it.
+pub const ANSWERS_MAX: usize = 1_000;
+/// Largest answer that is kept, in bytes: that of an apply of 200 new keys.
+pub const ANSWER_KEPT_BYTES_MAX: usize = 32 << 10;
+/// Longest idempotency key, in characters: what others take.
+pub const IDEMPOTENCY_KEY_CHARS_MAX: usize = 255;
+/// The test of a provider's connection may take so long in all.
+pub const PROVIDER_TEST_WAIT: Duration = Duration::from_secs(10);
+/// Of what a provider answers to a test, so many bytes are shown.
+pub const PROVIDER_TEST_SHOWN_BYTES: usize = 200;
+/// Of what a provider answers to a test, so many bytes are read: a list of a few thousand models.
+pub const PROVIDER_TEST_READ_BYTES: usize = 4 << 20;
 /// Tokens of administrators that are not revoked.
 pub const TOKENS_MAX: usize = 1_000;
 /// Groups of one answer about usage: a month of days by 3,000 keys.

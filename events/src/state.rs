@@ -4,6 +4,7 @@ mod books;
 mod calls;
 mod desk;
 mod guards;
+mod tenants;
 
 pub use books::{Books, ClaimRow};
 pub use desk::{Desk, Lane};
@@ -133,7 +134,10 @@ impl State {
         match event {
             Event::Tenant(id, event) => self.books.tenants.entry(*id).apply(event, at),
             Event::Scope(id, event) => self.books.scopes.entry(*id).apply(event, at),
-            Event::Key(id, event) => self.books.keys.entry(*id).apply(event, at),
+            Event::Key(id, event) => {
+                self.books.overlap(*id, event);
+                self.books.keys.entry(*id).apply(event, at);
+            }
             Event::Provider(id, event) => self.books.providers.entry(*id).apply(event, at),
             Event::Model(id, event) => self.books.models.entry(*id).apply(event, at),
             Event::Catalogue(event) => self.books.catalogue.entry(()).apply(event, at),

@@ -246,12 +246,17 @@ impl RowKey for NoteId {
                 id.write(out);
             }
             NoteId::Cluster => out.push(2),
+            NoteId::Answer(slot) => {
+                out.push(3);
+                out.extend_from_slice(slot);
+            }
         }
     }
     fn read(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
             (1, id) => ProviderId::read(id).map(NoteId::ProviderSecret),
             (2, []) => Some(NoteId::Cluster),
+            (3, slot) => slot.try_into().ok().map(NoteId::Answer),
             _ => None,
         }
     }

@@ -128,27 +128,33 @@ fn bound_to(provider: ProviderId) -> Vec<u8> {
 
 impl actors::ports::Vault for Vault {
     fn unseal(&self, provider: ProviderId, note: &[u8]) -> Option<String> {
-        let (version, rest) = note.split_first()?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
-        let aad = bound_to(provider);
-        let opened = self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: &aad }).ok()?;
-        String::from_utf8(opened).ok().filter(|_| *version == SEALED)
+        String::from_utf8(self.unsealed_at(&bound_to(provider), note)?).ok()
     }
 }
 
 impl Secrets for Vault {
     fn seal(&mut self, provider: ProviderId, secret: &str) -> ([u8; 32], Vec<u8>) {
+        let note = self.seal_at(&bound_to(provider), secret.as_bytes());
+        (Sha256::digest(&note).into(), note)
+    }
+
+    fn seal_at(&mut self, place: &[u8], text: &[u8]) -> Vec<u8> {
         let mut nonce = [0; NONCE_BYTES];
         nonce.copy_from_slice(&chance()[..NONCE_BYTES]);
-        let aad = bound_to(provider);
         let sealed = self
             .0
             .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: secret.as_bytes(), aad: &aad })
-            .expect("a secret is shorter than the cipher's limit");
-        let note = [&[SEALED], nonce.as_slice(), &sealed].concat();
-        (Sha256::digest(&note).into(), note)
+            .encrypt(&XNonce::from(nonce), Payload { msg: text, aad: place })
+            .expect("what is sealed is shorter than the cipher's limit");
+        [&[SEALED], nonce.as_slice(), &sealed].concat()
+    }
+
+    fn unsealed_at(&self, place: &[u8], note: &[u8]) -> Option<Vec<u8>> {
+        let (version, rest) = note.split_first()?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let opened = self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: place }).ok()?;
+        (*version == SEALED).then_some(opened)
     }
 
     fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String> {

@@ -4,8 +4,14 @@ use super::{EntryView, KeyState, Level, ModelView, PathBudget, Principal, Provid
 use crate::pattern;
 use dialects::exchange::loss::LossRules;
 use events::{
-    BudgetId, KeyId, ModelId, Owner, ProviderId, Rates, ScopeId, State, TenantId, budget::Budget, catalogue::Entry, key::Key, limits,
-    model::Model, price::Price, scope::Scope,
+    BudgetId, KeyId, ModelId, Owner, ProviderId, Rates, ScopeId, State, TenantId,
+    budget::Budget,
+    catalogue::Entry,
+    key::{Key, KeyHash},
+    limits,
+    model::Model,
+    price::Price,
+    scope::Scope,
 };
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
@@ -54,12 +60,16 @@ impl View {
     /// Brings one key up to date.
     pub(super) fn remake(&mut self, state: &State, id: KeyId) {
         if let Some(old) = self.ids.get(&id) {
-            let place = (old.hash, old.state == KeyState::Revoked, Reverse(id));
-            self.keys.remove_mut(&place);
+            let is_revoked = old.state == KeyState::Revoked;
+            for hash in hashes(old) {
+                self.keys.remove_mut(&(hash, is_revoked, Reverse(id)));
+            }
         }
         let Some(key) = state.books.keys.get(&id).filter(|key| key.made) else { return };
         let principal = Arc::new(self.principal(state, id, key));
-        self.keys.insert_mut((principal.hash, principal.state == KeyState::Revoked, Reverse(id)), principal.clone());
+        for hash in hashes(&principal) {
+            self.keys.insert_mut((hash, principal.state == KeyState::Revoked, Reverse(id)), principal.clone());
+        }
         self.ids.insert_mut(id, principal);
     }
 
@@ -81,7 +91,9 @@ impl View {
         let losses = losses(state, owners.clone());
         let budgets = owners.filter_map(|owner| self.budgets.get(&owner)).flat_map(|budgets| budgets.iter().cloned()).collect();
         let (name, models) = (key.name.clone(), key.models.clone());
-        Principal { key: id, name, tenant: key.tenant, tenant_name, state: key_state, levels, budgets, models, losses, hash: key.hash }
+        let previous = state.books.overlaps.get(&id).map(|overlap| (overlap.previous.hash, overlap.until));
+        let (tenant, state, hash) = (key.tenant, key_state, key.hash);
+        Principal { key: id, name, tenant, tenant_name, state, levels, budgets, models, losses, hash, previous }
     }
 
     pub(super) fn budget_changed(&mut self, state: &State, id: BudgetId) {
@@ -160,6 +172,11 @@ impl View {
             None => drop(self.catalogue.remove_mut(name)),
         }
     }
+}
+
+/// Of the secrets that may let in with a key.
+fn hashes(principal: &Principal) -> impl Iterator<Item = KeyHash> + use<> {
+    std::iter::once(principal.hash).chain(principal.previous.map(|(hash, _)| hash))
 }
 
 /// A scope and those above it, nearest first. Never more than can be: a circle in the books must not hang a node.

@@ -51,6 +51,29 @@ pub struct Listing {
     pub bounds: Bounds,
 }
 
+/// What says what a model costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PriceSource {
+    Target,
+    Model,
+    Catalogue,
+    Provider,
+}
+
+impl PriceSource {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PriceSource::Target => "target",
+            PriceSource::Model => "model",
+            PriceSource::Catalogue => "catalogue",
+            PriceSource::Provider => "provider",
+        }
+    }
+}
+
+/// A candidate, and where its price comes from; None: it has none.
+pub type Priced = (Candidate, Option<PriceSource>);
+
 /// A target of which the provider is open to the key's tenant.
 pub(super) struct Target<'a> {
     pub provider: &'a Arc<ProviderView>,
@@ -104,6 +127,17 @@ impl View {
         listed.into_values().collect()
     }
 
+    /// What each candidate of a name costs a key, and who says so; as [`View::resolve`] does it, without near names.
+    pub fn prices(&self, principal: &Principal, model: &str) -> Vec<Priced> {
+        let mut targets = self.targets(principal, model);
+        targets.retain(|target| may_use(principal, model, target));
+        let priced = |target: Target<'_>| {
+            let source = self.price(&target).map(|(source, _)| source);
+            (self.candidate(target), source)
+        };
+        targets.into_iter().map(priced).collect()
+    }
+
     fn list(&self, principal: &Principal, name: &str, listed: &mut BTreeMap<String, Listing>) {
         if listed.contains_key(name) {
             return;
@@ -142,12 +176,21 @@ impl View {
         Some(Target { provider, model: pattern::filled(&target.model, star), entry: Some(model), price: target.price.as_ref() })
     }
 
-    /// The target's price, else the model's, else the catalogue's, else the provider's; bounds likewise.
+    /// The target's price, else the model's, else the catalogue's, else the provider's.
+    fn price<'a>(&'a self, target: &Target<'a>) -> Option<(PriceSource, &'a Arc<Price>)> {
+        let of_entry = || target.entry.and_then(|entry| entry.price.as_ref());
+        let of_catalogue = || self.entry(target.provider.dialect, &target.model).and_then(|known| known.price.as_ref());
+        let of_target = target.price.map(|price| (PriceSource::Target, price));
+        of_target
+            .or_else(|| of_entry().map(|price| (PriceSource::Model, price)))
+            .or_else(|| of_catalogue().map(|price| (PriceSource::Catalogue, price)))
+            .or_else(|| target.provider.price.as_ref().map(|price| (PriceSource::Provider, price)))
+    }
+
+    /// With the price that is in force; bounds likewise.
     fn candidate(&self, target: Target<'_>) -> Candidate {
         let known = self.entry(target.provider.dialect, &target.model);
-        let of_entry = target.entry.and_then(|entry| entry.price.as_ref());
-        let of_catalogue = known.and_then(|known| known.price.as_ref());
-        let price = target.price.or(of_entry).or(of_catalogue).or(target.provider.price.as_ref()).cloned();
+        let price = self.price(&target).map(|(_, price)| price.clone());
         let own = target.entry.map(|entry| entry.bounds).unwrap_or_default();
         let shipped = known.map(|known| known.bounds).unwrap_or_default();
         let bounds = Bounds {

@@ -44,6 +44,7 @@ pub fn key(id: KeyId, event: &key::Event, state: &State) -> Value {
         key::Event::ModelsSet { models } => json!({"name": name, "models": models}),
         key::Event::RatesSet { rates } => json!({"name": name, "rates": parts::rates(rates)}),
         key::Event::SecretSet { secret } => json!({"name": name, "hint": secret.hint}),
+        key::Event::Rotated { secret, until } => json!({"name": name, "hint": secret.hint, "previous_valid_until": until.to_string()}),
         key::Event::Blocked | key::Event::Unblocked | key::Event::Revoked => json!({"name": name}),
     }
 }

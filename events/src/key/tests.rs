@@ -1,5 +1,9 @@
 use super::*;
-use crate::given::given;
+use crate::{
+    envelope::Principal,
+    given::given,
+    transaction::{Group, Proposal, Transaction},
+};
 
 fn settings() -> Settings {
     Settings {
@@ -74,4 +78,51 @@ fn revoking_is_final() {
 #[test]
 fn a_hash_is_not_printed() {
     assert_eq!(format!("{:?}", KeyHash([7; 32])), "KeyHash(…)");
+}
+
+#[test]
+fn a_rotation_says_until_when_the_secret_before_lets_in() {
+    let rotate = |byte, until| Command::Rotate { secret: secret(byte), until };
+    let rotated = Event::Rotated { secret: secret(2), until: Timestamp(9) };
+    given::<Key>([]).when(rotate(2, None)).refused(Refusal::Unknown);
+    let key = given::<Key>([created()]).when(rotate(2, Some(Timestamp(9)))).then([rotated.clone()]);
+    assert_eq!((key.hash, key.hint.as_str()), (KeyHash([2; 32]), "…0002"));
+    given::<Key>([created()]).when(rotate(2, None)).then([Event::SecretSet { secret: secret(2) }]);
+    given::<Key>([created(), rotated]).when(rotate(2, Some(Timestamp(99)))).then([]);
+    given::<Key>([created(), Event::Revoked]).when(rotate(2, None)).refused(Refusal::Closed);
+}
+
+/// What follows a rotation, and which secret lets in beside the key's own afterwards.
+#[test]
+fn the_secret_before_lives_until_another_change_of_secrets() {
+    let rotated = |byte, at| Event::Rotated { secret: secret(byte), until: Timestamp(at) };
+    let cases: [(&[Event], Option<(u8, u64)>); 8] = [
+        (&[], None),
+        (&[rotated(2, 9)], Some((1, 9))),
+        (&[rotated(2, 9), rotated(3, 12)], Some((2, 12))),
+        (&[rotated(2, 9), Event::SecretSet { secret: secret(3) }], None),
+        (&[rotated(2, 9), Event::Blocked], Some((1, 9))),
+        (&[rotated(2, 9), Event::Blocked, Event::Unblocked, Event::RatesSet { rates: Rates::default() }], Some((1, 9))),
+        (&[rotated(2, 9), Event::Revoked], None),
+        (&[rotated(2, 9), rotated(1, 10)], Some((2, 10))),
+    ];
+    for (events, expected) in cases {
+        let mut state = State::default();
+        let all = std::iter::once(created()).chain(events.iter().cloned());
+        let proposals = all.map(|event| Proposal::new(crate::Event::Key(KeyId(7), event), Principal::System, 0));
+        let transaction = Transaction { events: proposals.collect(), ..Transaction::default() };
+        let group = Group { sequence: None, transactions: vec![Some(transaction)] };
+        let mut records = Vec::new();
+        state.apply(&group, Timestamp(5), &mut records).unwrap();
+        let found = |state: &State| state.books.overlaps.get(&KeyId(7)).map(|overlap| (overlap.previous.hash.0[0], overlap.until.0));
+        assert_eq!(found(&state), expected, "{events:?}");
+        let mut replayed = State::default();
+        records.iter().for_each(|record| replayed.replay(record).unwrap());
+        let mut stored = State::default();
+        state.settle().into_iter().for_each(|row| stored.load(row.table, &row.key, &row.value.unwrap()).unwrap());
+        stored.loaded();
+        replayed.settle();
+        assert_eq!((found(&replayed), found(&stored)), (expected, expected));
+        assert_eq!((replayed.digests().books, stored.digests().books), (state.digests().books, state.digests().books));
+    }
 }

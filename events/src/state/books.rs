@@ -50,6 +50,8 @@ pub struct Books {
     pub changed: Table<Owner, u64>,
     pub policies: Table<Owner, policy::Policy>,
     pub tokens: Table<TokenId, token::Token>,
+    /// Secrets of keys from before a rotation, as long as nothing has ended them but time.
+    pub overlaps: Table<KeyId, key::Overlap>,
     /// Derived: budgets by what makes them themselves.
     pub(super) budget_ids: BTreeMap<budget::Identity, BudgetId>,
     /// Derived: open calls by age.
@@ -130,6 +132,10 @@ macro_rules! each_table {
             let $table = &mut $books.tokens;
             $body
         }
+        {
+            let $table = &mut $books.overlaps;
+            $body
+        }
     }};
 }
 
@@ -155,6 +161,7 @@ impl Books {
             changed: Table::new(15),
             policies: Table::new(16),
             tokens: Table::new(17),
+            overlaps: Table::new(20),
             budget_ids: BTreeMap::new(),
             open_times: BTreeSet::new(),
             orphan_times: BTreeSet::new(),
@@ -185,8 +192,27 @@ impl Books {
             self.changed.digest(),
             self.policies.digest(),
             self.tokens.digest(),
+            self.overlaps.digest(),
         ];
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
+    }
+
+    /// Folds what an event of a key means for the secret before; asked before the key itself takes it in.
+    pub(super) fn overlap(&mut self, id: KeyId, event: &key::Event) {
+        match event {
+            key::Event::Rotated { until, .. } => {
+                if let Some(key) = self.keys.get(&id) {
+                    let previous = key::Secret { hash: key.hash, hint: key.hint.clone() };
+                    self.overlaps.insert(id, key::Overlap { previous, until: *until });
+                }
+            }
+            key::Event::Created { .. } | key::Event::SecretSet { .. } | key::Event::Revoked => drop(self.overlaps.remove(&id)),
+            key::Event::Moved { .. }
+            | key::Event::ModelsSet { .. }
+            | key::Event::RatesSet { .. }
+            | key::Event::Blocked
+            | key::Event::Unblocked => {}
+        }
     }
 
     /// False: not one of these tables.

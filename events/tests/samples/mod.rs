@@ -76,6 +76,7 @@ samples! {
     Event::Node(_, node::Event::Removed) => Event::Node(NODE, node::Event::Removed);
     Event::Model(_, model::Event::Removed) => Event::Model(MODEL, model::Event::Removed);
     Event::Provider(_, provider::Event::Closed) => Event::Provider(PROVIDER, provider::Event::Closed);
+    Event::Key(_, key::Event::Rotated { .. }) => Event::Key(KEY, key::Event::Rotated { secret: secret(4), until: at() });
     Event::Key(_, key::Event::Revoked) => Event::Key(KEY, key::Event::Revoked);
     Event::Scope(_, scope::Event::Closed) => Event::Scope(SCOPE, scope::Event::Closed);
     Event::Tenant(_, tenant::Event::Closed) => Event::Tenant(TENANT, tenant::Event::Closed);

@@ -14,9 +14,12 @@ mod entries;
 mod events;
 mod explain;
 mod export;
+mod idempotency;
 mod ledger;
 mod naming;
 mod page;
+mod platform;
+mod prices;
 mod problem;
 mod projections;
 mod providers;
@@ -33,14 +36,20 @@ pub(crate) use asking::{Asking, Question};
 pub use document::openapi;
 pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
-pub(crate) use routes::{administration, health};
+pub(crate) use routes::health;
 pub(crate) use sent::{Path, Sent};
 
 use crate::App;
 use ::events::limits;
 use ::projections::{Snapshot, View};
+use axum::{Router, middleware};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
+
+/// What administration's listener answers; writes once for each idempotency key.
+pub(crate) fn router(app: &App) -> Router<App> {
+    routes::administration().router().route_layer(middleware::from_fn_with_state(app.clone(), idempotency::once))
+}
 
 /// A view's rows are looked for so often while somebody waits for a position.
 const LOOK_EVERY: Duration = Duration::from_millis(10);

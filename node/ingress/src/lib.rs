@@ -74,7 +74,7 @@ pub fn router(app: App, doors: Doors) -> Router {
         }
     }
     if doors != Doors::Calls {
-        router = router.merge(api::administration().router());
+        router = router.merge(api::router(&app));
     }
     router.fallback(calls::unknown).method_not_allowed_fallback(calls::wrong_method).with_state(app)
 }
@@ -110,7 +110,8 @@ pub(crate) enum KeyRefusal {
 pub(crate) fn principal(app: &App, headers: &HeaderMap) -> Result<(Arc<Principal>, Arc<actors::policy::Policy>), KeyRefusal> {
     let key = shown_key(headers).ok_or(KeyRefusal::Missing)?;
     let policy = app.reactor.core.policy.load_full();
-    let principal = policy.view.key(&(app.hasher)(key)).cloned().ok_or(KeyRefusal::Unknown)?;
+    let found = policy.view.key_at(&(app.hasher)(key), || app.reactor.core.clock.now());
+    let principal = found.cloned().ok_or(KeyRefusal::Unknown)?;
     match principal.state {
         KeyState::Live => Ok((principal, policy)),
         KeyState::Blocked => Err(KeyRefusal::Blocked),

@@ -41,7 +41,7 @@ fn key(event: &key::Event, before: &key::Key) -> Option<key::Event> {
         key::Event::Moved { .. } => Some(key::Event::Moved { scope: before.scope }),
         key::Event::ModelsSet { .. } => Some(key::Event::ModelsSet { models: before.models.clone() }),
         key::Event::RatesSet { .. } => Some(key::Event::RatesSet { rates: before.rates }),
-        key::Event::SecretSet { .. } => {
+        key::Event::SecretSet { .. } | key::Event::Rotated { .. } => {
             Some(key::Event::SecretSet { secret: key::Secret { hash: before.hash, hint: before.hint.clone() } })
         }
         key::Event::Created { .. } | key::Event::Blocked | key::Event::Unblocked | key::Event::Revoked => None,

@@ -63,21 +63,32 @@ impl Access {
     }
 }
 
+/// Who asks, whatever they may.
+pub(super) async fn identify(app: &App, headers: &HeaderMap) -> Result<Access, Problem> {
+    let token = shown_key(headers).ok_or_else(Problem::not_let_in)?;
+    if app.admin.is(token) {
+        return Ok(Access { principal: Principal::Admin(0), role: Role::Owner, tenant: None });
+    }
+    let (hash, now) = ((app.hasher)(&hashed_as(token)), app.reactor.core.clock.now());
+    let found = app.reactor.core.look(move |state| find(state, &hash, now)).await;
+    found.ok_or_else(Problem::stopping)?.ok_or_else(Problem::not_let_in)
+}
+
+/// Records that a change was refused. The token that the process was started with is in no record, and nothing is refused to it.
+pub(super) async fn deny(app: &App, access: &Access, method: &Method, uri: &Uri) {
+    if let Principal::Admin(id @ 1..) = access.principal {
+        app.administration.deny(TokenId(id), format!("{method} {}", uri.path()), access.principal).await;
+    }
+}
+
 /// Lets in who may do what needs this. A change that is refused is recorded.
 pub(super) async fn let_in(app: &App, headers: &HeaderMap, need: Need, method: &Method, uri: &Uri) -> Result<Access, Problem> {
-    let token = shown_key(headers).ok_or_else(Problem::not_let_in)?;
-    let access = if app.admin.is(token) {
-        Access { principal: Principal::Admin(0), role: Role::Owner, tenant: None }
-    } else {
-        let (hash, now) = ((app.hasher)(&hashed_as(token)), app.reactor.core.clock.now());
-        let found = app.reactor.core.look(move |state| find(state, &hash, now)).await;
-        found.ok_or_else(Problem::stopping)?.ok_or_else(Problem::not_let_in)?
-    };
+    let access = identify(app, headers).await?;
     if access.role.may(need) {
         return Ok(access);
     }
-    if let (true, Principal::Admin(id)) = (need.is_change(), access.principal) {
-        app.administration.deny(TokenId(id), format!("{method} {}", uri.path()), access.principal).await;
+    if need.is_change() {
+        deny(app, &access, method, uri).await;
     }
     let detail = format!("a token with the role {} may not do this", access.role.as_str());
     Err(Problem::new(StatusCode::FORBIDDEN, "role_not_allowed", detail))

@@ -15,8 +15,7 @@ pub(crate) async fn post(asking: Asking, sent: Sent) -> Response {
         let mut ask = asking.ask();
         let (dry_run, prune) = (ask.flag("dry_run"), ask.flag("prune"));
         let need = if matches!(dry_run, Ok(true)) { Need::Read } else { Need::Configure };
-        let (access, body) = asking.let_in_with(need, sent).await?;
-        access.of_platform()?;
+        let (access, body) = sent.with(asking.let_in_platform(need).await).await?;
         let (dry_run, prune) = (dry_run?, prune?);
         ask.end()?; // a misspelt `dry_run` must not apply
         let text = std::str::from_utf8(&body).map_err(|_| invalid("the file is not UTF-8"))?;

@@ -3,14 +3,14 @@
 use super::{
     Access, Problem, access,
     ask::Ask,
+    idempotency::Secret,
     page::{Page, Wanted},
     problem, read,
-    sent::{Sent, refused},
+    sent::refused,
 };
 use crate::{App, Hasher};
 use ::projections::Snapshot;
 use axum::{
-    body::Bytes,
     extract::{FromRequestParts, Query},
     http::{HeaderMap, Method, Uri, request::Parts},
     response::Response,
@@ -25,6 +25,8 @@ pub(crate) struct Asking {
     pub uri: Uri,
     method: Method,
     given: BTreeMap<String, String>,
+    /// Of what the request makes, if it came under an idempotency key.
+    secret: Option<String>,
 }
 
 impl FromRequestParts<App> for Asking {
@@ -34,7 +36,8 @@ impl FromRequestParts<App> for Asking {
         let given = Query::from_request_parts(parts, app).await;
         let Query(given) = given.map_err(|why| refused(app, Problem::parameter("query", why.body_text())))?;
         let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
-        Ok(Asking { app: app.clone(), headers, uri, method, given })
+        let secret = parts.extensions.get::<Secret>().map(|secret| secret.0.clone());
+        Ok(Asking { app: app.clone(), headers, uri, method, given, secret })
     }
 }
 
@@ -60,15 +63,34 @@ impl Asking {
         access::let_in(&self.app, &self.headers, need, &self.method, &self.uri).await
     }
 
-    /// The same, with what was sent: a stranger's body is not read.
-    pub async fn let_in_with(&self, need: Need, sent: Sent) -> Result<(Access, Bytes), Problem> {
-        match self.let_in(need).await {
-            Ok(access) => Ok((access, sent.read().await?)),
-            Err(problem) => {
-                sent.drop_rest();
-                Err(problem)
-            }
+    /// As [`Asking::let_in`], for a change that is for tokens of the platform alone: a refused one is recorded.
+    pub async fn let_in_platform(&self, need: Need) -> Result<Access, Problem> {
+        let access = self.let_in(need).await?;
+        let allowed = access.of_platform();
+        if need.is_change() {
+            self.recorded(&access, allowed).await?
+        } else {
+            allowed?
         }
+        Ok(access)
+    }
+
+    /// What is refused to a tenant's token is recorded.
+    pub async fn recorded<T>(&self, access: &Access, asked: Result<T, Problem>) -> Result<T, Problem> {
+        if asked.as_ref().is_err_and(Problem::is_refusal) && access.tenant.is_some() {
+            access::deny(&self.app, access, &self.method, &self.uri).await;
+        }
+        asked
+    }
+
+    /// The secret for what this request makes.
+    pub fn secret(&self) -> String {
+        self.secret.clone().unwrap_or_else(|| self.app.administration.make_secret())
+    }
+
+    /// Whether the request may have been carried out before, and made something with its secret then.
+    pub fn made_before(&self) -> Option<&str> {
+        self.secret.as_deref()
     }
 
     pub fn ask(&self) -> Ask {

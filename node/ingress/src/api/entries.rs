@@ -1,24 +1,46 @@
 //! Administration by REST: tenants, scopes, keys, providers and models, each as its entry of the configuration file (`spec`).
 //! `GET /api/v1/KINDs`, `GET | PUT | DELETE /api/v1/KINDs/{name or id}`, `POST /api/v1/keys/{name}/block | unblock | rotate`.
+//!
+//! An administrator of a tenant reads and writes in a state in which nothing of another's is ([`State::seen_by`]): what belongs to another
+//! is answered as what there is not.
+//!
+//! [`State::seen_by`]: events::State::seen_by
 
 use super::{
     Access, Asking, Path, Problem, Sent, apply, naming,
     page::{Page, Wanted},
 };
-use actors::administration::{EntryChange, EntryFault, Expected};
+use actors::administration::{EntryChange, EntryFault, Expected, Rotation};
 use axum::{
     Json,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
-use cluster_config::export::{Entry, entries};
-use events::{KeyId, State as Books, StreamId, token::Need};
+use cluster_config::{
+    check_secret,
+    export::{self, Entry},
+    span_ms,
+};
+use events::{KeyId, State as Books, StreamId, TenantId, Timestamp, limits, token::Need};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::time::Duration;
 
 /// The nouns, as they stand in paths, and one of each.
 pub(crate) const KINDS: [(&str, &str); 5] =
     [("tenants", "tenant"), ("scopes", "scope"), ("keys", "key"), ("providers", "provider"), ("models", "model")];
+
+/// What a tenant's own administrators may write.
+const OF_TENANTS: [&str; 2] = ["scope", "key"];
+
+/// Everything that is configured, as somebody may know it.
+fn entries(state: &Books, within: Option<TenantId>) -> Vec<Entry> {
+    match within {
+        None => export::entries(state),
+        Some(tenant) => export::entries(&state.seen_by(tenant)).into_iter().filter(|entry| entry.tenant == within).collect(),
+    }
+}
 
 fn kind_of(uri: &Uri) -> &'static str {
     let segment = uri.path().split('/').nth(3).unwrap_or_default();
@@ -32,10 +54,10 @@ pub(crate) async fn list(asking: Asking) -> Response {
         let wanted = Wanted::read(&mut ask, &asking.headers)?;
         ask.end()?;
         let kind = kind_of(&asking.uri);
-        let form = wanted.form;
+        let (form, now) = (wanted.form, asking.now());
         let page = asking.look(move |state| {
-            let seen = entries(state).into_iter().filter(|entry| entry.kind == kind && access.sees(entry.tenant));
-            Page::part(seen.collect(), &wanted, |entry| shown(&entry, state))
+            let seen = entries(state, access.tenant).into_iter().filter(|entry| entry.kind == kind);
+            Page::part(seen.collect(), &wanted, |entry| shown(&entry, state, now))
         });
         Ok(page.await??.response(form))
     };
@@ -54,24 +76,36 @@ pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
 /// Makes it, or brings it to this. `If-Match` and `If-None-Match: *` say what the caller thinks is there.
 pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) -> Response {
     let answer = async {
-        let (access, body) = asking.let_in_with(Need::Configure, sent).await?;
-        access.of_platform()?;
         let kind = kind_of(&asking.uri);
-        let known = find(&asking, kind_of(&asking.uri), &name, &access).await?.map(|(entry, _)| entry);
-        let spec = spec(&body, known.as_ref().map_or(name.as_str(), |entry| entry.name.as_str()))?;
+        let (access, body) = sent.with(let_in_writer(&asking, kind).await).await?;
+        let known = find(&asking, kind, &name, &access).await?.map(|(entry, _)| entry);
+        if known.is_none() && OF_TENANTS.contains(&kind) {
+            asking.recorded(&access, may_be_made(&asking, kind, &name, &access).await).await?;
+        }
+        let mut spec = spec(&body, known.as_ref().map_or(name.as_str(), |entry| entry.name.as_str()))?;
         let is_new = known.is_none();
-        let expected = expected(kind, known.as_ref().map(|entry| entry.id), &asking.headers)?;
-        let change = EntryChange { kind, entry: spec, expected };
-        let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| problem(&place(kind), fault))?;
+        if kind == "key" && is_new && spec.get("secret").is_none() {
+            asking.made_before().into_iter().for_each(|made| spec["secret"] = made.into());
+        }
+        let expected: Expected = match &known {
+            Some(entry) if secret_from_before(&asking, entry.id).await?.is_some() => Box::new(|_: &Books| true), // it was as expected then
+            known => expected(kind, known.as_ref().map(|entry| entry.id), &access, &asking.headers)?,
+        };
+        let change = EntryChange { kind, entry: spec, expected, within: access.tenant };
+        let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| not_set(&place(kind), fault))?;
         // a new one bears the name by which its change is told: it stands for nothing else
         let made = applied.changes.iter().find(|change| change.kind == kind).map_or(name, |change| change.name.clone());
         let wanted = known.map_or(made, |entry| entry.id.to_string());
         let (entry, mut body) = found(&asking, kind, &wanted, &access).await?;
         body["position"] = applied.position.to_string().into();
-        if let Some(secret) = applied.secrets.values().next() {
-            body["secret"] = secret.as_str().into();
+        let made = match applied.secrets.values().next() {
+            Some(secret) => Some(secret.clone()),
+            None => secret_from_before(&asking, entry.id).await?,
+        };
+        let status = if is_new || made.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+        if let Some(secret) = made {
+            body["secret"] = secret.into();
         }
-        let status = if is_new { StatusCode::CREATED } else { StatusCode::OK };
         Ok(tagged((status, Json(body)).into_response(), &entry))
     };
     asking.answered(answer).await
@@ -80,13 +114,15 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
 /// Closes or revokes it, for good. What hangs on it must go first.
 pub(crate) async fn delete(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        let access = asking.let_in(Need::Configure).await?;
-        access.of_platform()?;
         let kind = kind_of(&asking.uri);
-        let (entry, _) = found(&asking, kind, &name, &access).await?;
-        let expected = expected(kind, Some(entry.id), &asking.headers)?;
-        let removed = asking.app.administration.remove_entry(kind, entry.id, expected, access.principal).await;
-        let applied = removed.map_err(|fault| match problem("", fault) {
+        let access = let_in_writer(&asking, kind).await?;
+        let (entry, _) = asking.recorded(&access, found(&asking, kind, &name, &access).await).await?;
+        let expected = expected(kind, Some(entry.id), &access, &asking.headers)?;
+        let removed = match access.tenant {
+            None => asking.app.administration.remove_entry(kind, entry.id, expected, access.principal).await,
+            Some(tenant) => asking.app.administration.remove_within(tenant, entry.id, expected, access.principal).await,
+        };
+        let applied = removed.map_err(|fault| match not_set("", fault) {
             in_use if in_use.is_invalid() => in_use.because(StatusCode::CONFLICT, "in_use", "something still hangs on it"),
             other => other,
         })?;
@@ -96,23 +132,41 @@ pub(crate) async fn delete(asking: Asking, Path(name): Path<String>) -> Response
     asking.answered(answer).await
 }
 
+/// Whoever may write entries of this kind: a tenant's own administrators, too, if it is a scope or a key.
+async fn let_in_writer(asking: &Asking, kind: &str) -> Result<Access, Problem> {
+    if OF_TENANTS.contains(&kind) { asking.let_in(Need::Configure).await } else { asking.let_in_platform(Need::Configure).await }
+}
+
+/// A name may say its tenant, which must be one that the writer knows.
+async fn may_be_made(asking: &Asking, kind: &str, name: &str, access: &Access) -> Result<(), Problem> {
+    let (Some((tenant, _)), Some(own)) = (name.split_once('/'), access.tenant) else { return Ok(()) };
+    let tenant = tenant.to_owned();
+    let is_own = move |state: &Books| state.books.tenants.get(&own).is_some_and(|own| own.name == tenant);
+    if asking.look(is_own).await? { Ok(()) } else { Err(missing(kind, name)) }
+}
+
+/// The secret of a key that this request made when it was carried out before, and was not answered.
+async fn secret_from_before(asking: &Asking, id: StreamId) -> Result<Option<String>, Problem> {
+    let (StreamId::Key(id), Some(secret)) = (id, asking.made_before()) else { return Ok(None) };
+    let hash = (asking.app.hasher)(secret);
+    let is_its_own = asking.look(move |state| state.books.keys.get(&id).is_some_and(|key| key.hash == hash)).await?;
+    Ok(is_its_own.then(|| secret.to_owned()))
+}
+
 /// `POST /api/v1/keys/{name}/block | unblock | rotate`.
-pub(crate) async fn act(asking: Asking, Path((name, action)): Path<(String, String)>) -> Response {
+pub(crate) async fn act(asking: Asking, Path((name, action)): Path<(String, String)>, sent: Sent) -> Response {
     let answer = async {
         let need = if action == "rotate" { Need::Configure } else { Need::Operate };
-        let access = asking.let_in(need).await?;
-        let (entry, _) = found(&asking, "key", &name, &access).await?;
+        let (access, body) = sent.with(asking.let_in(need).await).await?;
+        let (entry, _) = asking.recorded(&access, found(&asking, "key", &name, &access).await).await?;
         let StreamId::Key(id) = entry.id else { return Err(Problem::not_found("this is no key")) };
         let secret = match action.as_str() {
             "block" | "unblock" => {
                 let blocked = asking.app.administration.block_key(id, action == "block", access.principal).await;
-                blocked.map_err(|fault| problem(&place("key"), fault))?;
+                blocked.map_err(|fault| not_set(&place("key"), fault))?;
                 None
             }
-            "rotate" => {
-                access.of_platform()?;
-                Some(rotate(&asking, &entry, &access).await?)
-            }
+            "rotate" => rotate(&asking, id, &access, &body).await?,
             _ => return Err(Problem::not_found(format!("a key takes block, unblock and rotate, not {action}"))),
         };
         let (entry, mut body) = found(&asking, "key", &id.to_string(), &access).await?;
@@ -124,27 +178,56 @@ pub(crate) async fn act(asking: Asking, Path((name, action)): Path<(String, Stri
     asking.answered(answer).await
 }
 
-/// A new secret; the old one lets nobody in from then on.
-async fn rotate(asking: &Asking, entry: &Entry, access: &Access) -> Result<String, Problem> {
-    let secret = asking.app.administration.make_secret();
-    let mut spec = entry.spec.clone();
-    spec["secret"] = secret.as_str().into();
-    let expected = expected("key", Some(entry.id), &asking.headers)?;
-    let change = EntryChange { kind: "key", entry: spec, expected };
-    asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| problem(&place("key"), fault))?;
-    Ok(secret)
+/// How a key is to be rotated.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Turn {
+    overlap: Option<String>,
+    secret: Option<String>,
+}
+
+/// A new secret; the old one lets in beside it for the overlap, and what was before the old one no more. Answers the secret, if it was made.
+async fn rotate(asking: &Asking, id: KeyId, access: &Access, body: &[u8]) -> Result<Option<String>, Problem> {
+    let turn = if body.is_empty() { Turn::default() } else { turn(body)? };
+    let (secret, made) = match turn.secret {
+        Some(secret) => (secret, None),
+        None => {
+            let made = asking.secret();
+            (made.clone(), Some(made))
+        }
+    };
+    check_secret(&secret).map_err(|why| Problem::parameter("secret", why))?;
+    let overlap = overlap(turn.overlap.as_deref())?;
+    let until = (!overlap.is_zero()).then(|| asking.now().plus(overlap));
+    let expected = expected("key", Some(StreamId::Key(id)), access, &asking.headers)?;
+    let rotated = asking.app.administration.rotate_key(id, Rotation { secret, until, expected }, access.principal).await;
+    rotated.map_err(|fault| not_set("", fault))?;
+    Ok(made)
+}
+
+fn turn(body: &[u8]) -> Result<Turn, Problem> {
+    serde_json::from_slice(body)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not {{overlap?, secret?}}: {error}")))
+}
+
+fn overlap(text: Option<&str>) -> Result<Duration, Problem> {
+    let overlap = text.map_or(Some(0), span_ms).map(Duration::from_millis).filter(|overlap| *overlap <= limits::OVERLAP_MAX);
+    overlap.ok_or_else(|| {
+        let days = limits::OVERLAP_MAX.as_secs() / 86_400;
+        Problem::parameter("overlap", format!("`{}` is no span such as 30m, 24h or 7d, {days} days at most", text.unwrap_or_default()))
+    })
 }
 
 /// By its id, its name, or `tenant/name`, and as it is shown; None: there is none.
 async fn find(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<Option<(Entry, Value)>, Problem> {
-    let (wanted, access) = (name.to_owned(), access.clone());
+    let (wanted, within, now) = (name.to_owned(), access.tenant, asking.now());
     let matching = asking.look(move |state| {
         let is_wanted = |entry: &Entry| {
             let called = naming::is_called(&wanted, &entry.id.to_string(), &entry.name, entry.tenant, state);
-            entry.kind == kind && called && access.sees(entry.tenant)
+            entry.kind == kind && called
         };
-        let found = entries(state).into_iter().filter(is_wanted);
-        found.map(|entry| (entry.clone(), shown(&entry, state))).collect::<Vec<_>>()
+        let found = entries(state, within).into_iter().filter(is_wanted);
+        found.map(|entry| (entry.clone(), shown(&entry, state, now))).collect::<Vec<_>>()
     });
     let mut matching = matching.await?;
     if matching.len() > 1 {
@@ -154,33 +237,40 @@ async fn find(asking: &Asking, kind: &'static str, name: &str, access: &Access) 
     Ok(matching.pop())
 }
 
-async fn found(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<(Entry, Value), Problem> {
-    find(asking, kind, name, access).await?.ok_or_else(|| Problem::not_found(format!("there is no {kind} `{name}`")))
+pub(super) async fn found(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<(Entry, Value), Problem> {
+    find(asking, kind, name, access).await?.ok_or_else(|| missing(kind, name))
 }
 
-fn shown(entry: &Entry, state: &Books) -> Value {
+fn missing(kind: &str, name: &str) -> Problem {
+    Problem::not_found(format!("there is no {kind} `{name}`"))
+}
+
+fn shown(entry: &Entry, state: &Books, now: Timestamp) -> Value {
     let tenant = entry.tenant.and_then(|id| state.books.tenants.get(&id)).map(|tenant| tenant.name.as_str());
     let mut body = json!({
         "object": entry.kind, "id": entry.id.to_string(), "name": entry.name, "tenant": tenant, "etag": etag(&entry.spec), "spec": entry.spec,
     });
     if let StreamId::Key(id) = entry.id {
-        key_status(id, state, &mut body);
+        key_status(id, state, now, &mut body);
     }
     body
 }
 
-fn key_status(id: KeyId, state: &Books, body: &mut Value) {
+fn key_status(id: KeyId, state: &Books, now: Timestamp, body: &mut Value) {
     let Some(key) = state.books.keys.get(&id) else { return };
     let meter = state.books.meters.get(&id).cloned().unwrap_or_default();
     body["status"] = if key.blocked { "blocked" } else { "live" }.into();
     body["hint"] = key.hint.as_str().into();
+    let overlap = state.books.overlaps.get(&id).filter(|overlap| overlap.until > now);
+    body["previous_hint"] = overlap.map(|overlap| overlap.previous.hint.as_str()).into();
+    body["previous_valid_until"] = overlap.map(|overlap| overlap.until.to_string()).into();
     body["made_at"] = key.made_at.to_string().into();
     body["spend"] = json!({"USD": meter.cost.to_string()});
     body["calls"] = json!({"open": meter.open, "finished": meter.finished, "orphaned": meter.orphaned, "released": meter.released});
 }
 
 /// What a spec is told from others by.
-fn etag(spec: &Value) -> String {
+pub(super) fn etag(spec: &Value) -> String {
     let digest = Sha256::digest(spec.to_string());
     let hex: String = digest.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
     format!("\"{hex}\"")
@@ -194,16 +284,24 @@ fn tagged(mut response: Response, entry: &Entry) -> Response {
 }
 
 /// What the caller says is there.
-fn expected(kind: &'static str, known: Option<StreamId>, headers: &HeaderMap) -> Result<Expected, Problem> {
+fn expected(kind: &'static str, known: Option<StreamId>, access: &Access, headers: &HeaderMap) -> Result<Expected, Problem> {
+    let within = access.tenant;
+    expecting(headers, move |state| {
+        let now = known.and_then(|id| entries(state, within).into_iter().find(|entry| entry.kind == kind && entry.id == id));
+        now.map(|entry| etag(&entry.spec))
+    })
+}
+
+/// Whether the tag that is there is the one that the caller says.
+pub(super) fn expecting(headers: &HeaderMap, tag: impl FnOnce(&Books) -> Option<String> + Send + 'static) -> Result<Expected, Problem> {
     let text = |name| headers.get(name).map(|value: &HeaderValue| value.to_str().unwrap_or_default().to_owned());
     let (tags, none) = (text(header::IF_MATCH), text(header::IF_NONE_MATCH));
     if none.as_deref().is_some_and(|none| none.trim() != "*") {
         return Err(Problem::parameter("if-none-match", "this takes `*` only: it must not be there yet"));
     }
     Ok(Box::new(move |state: &Books| {
-        let now = known.and_then(|id| entries(state).into_iter().find(|entry| entry.kind == kind && entry.id == id));
-        let is_new = none.is_none() || now.is_none();
-        let tag = now.map(|entry| etag(&entry.spec));
+        let tag = tag(state);
+        let is_new = none.is_none() || tag.is_none();
         let matches =
             |tags: &String| tags.split(',').map(str::trim).any(|wanted| wanted == "*" && tag.is_some() || Some(wanted) == tag.as_deref());
         is_new && tags.as_ref().is_none_or(matches)
@@ -232,7 +330,7 @@ fn place(kind: &str) -> String {
 }
 
 /// `place` is left out of paths: the caller sent what stands there.
-fn problem(place: &str, fault: EntryFault) -> Problem {
+pub(super) fn not_set(place: &str, fault: EntryFault) -> Problem {
     match fault {
         EntryFault::Changed => {
             Problem::new(StatusCode::PRECONDITION_FAILED, "changed", "it is not what `If-Match` or `If-None-Match` says; read it again")

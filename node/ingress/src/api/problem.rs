@@ -43,6 +43,11 @@ impl Problem {
         Problem { problems: Some(problems), ..self }
     }
 
+    /// It is not for whoever asks, or not there for them.
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.status, StatusCode::FORBIDDEN | StatusCode::NOT_FOUND)
+    }
+
     /// The configuration would not be in order.
     pub fn is_invalid(&self) -> bool {
         self.code == "invalid_configuration"
@@ -86,7 +91,7 @@ impl Problem {
         let mut response = (self.status, Json(body)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if self.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status == StatusCode::SERVICE_UNAVAILABLE || self.code == "idempotency_in_flight" {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         with_id(response, id)

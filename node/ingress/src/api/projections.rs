@@ -53,7 +53,7 @@ pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
 /// `POST /api/v1/projections/{name}/rebuild`: builds it anew from the whole history, while what there is serves.
 pub(crate) async fn rebuild(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
-        asking.let_in(Need::Operate).await?.of_platform()?;
+        asking.let_in_platform(Need::Operate).await?;
         let view = found(&asking.app, &name)?;
         view.ask_rebuild();
         Ok((StatusCode::ACCEPTED, Json(shown(&asking.app, &view))).into_response())

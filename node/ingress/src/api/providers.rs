@@ -1,17 +1,22 @@
-//! `GET /api/v1/providers/health`: how providers did, by their names of models and by hour if asked.
+//! `GET /api/v1/providers/health`: how providers did, by their names of models and by hour if asked. `POST /api/v1/providers/{name}/test`:
+//! whether one can be reached.
 
 use super::{
-    Access, Asking, Problem, Question,
+    Access, Asking, Path, Problem, Question,
     chosen::Chosen,
-    naming,
+    entries, naming,
     page::{Page, Wanted},
 };
 use ::projections::{
     Snapshot, World,
     providers::{Group, Health, Histogram, Query},
 };
-use axum::response::Response;
-use events::{Every, ProviderId, Timestamp, token::Need};
+use actors::probe::{Probe, probe};
+use axum::{
+    Json,
+    response::{IntoResponse, Response},
+};
+use events::{Every, ProviderId, StreamId, Timestamp, token::Need};
 use serde_json::{Map, Value, json};
 use std::{collections::BTreeSet, time::Duration};
 
@@ -34,6 +39,32 @@ struct Asked {
 /// `GET /api/v1/providers/health`.
 pub(crate) async fn health(asking: Asking) -> Response {
     asking.listed("providers", Need::Read, Asked::read, Asked::answer).await
+}
+
+/// `POST /api/v1/providers/{name}/test`: asks the provider for its models, with its key. It is no call: nothing of it is recorded or charged.
+pub(crate) async fn test(asking: Asking, Path(name): Path<String>) -> Response {
+    let answer = async {
+        let access = asking.let_in(Need::Operate).await?;
+        asking.ask().end()?;
+        let (entry, _) = asking.recorded(&access, entries::found(&asking, "provider", &name, &access).await).await?;
+        let policy = asking.app.reactor.core.policy.load_full();
+        let provider = match entry.id {
+            StreamId::Provider(id) => policy.view.provider_by_id(id).cloned(),
+            _ => None,
+        };
+        let provider = provider.ok_or_else(|| Problem::not_found(format!("there is no provider `{name}`")))?;
+        let probe = probe(&asking.app.reactor, &policy, &provider, asking.app.new_call_id()).await;
+        Ok(Json(tested(&provider.name, provider.id, probe)).into_response())
+    };
+    asking.answered(answer).await
+}
+
+fn tested(name: &str, id: ProviderId, probe: Probe) -> Value {
+    let Probe { code, status, latency, models, detail } = probe;
+    json!({
+        "object": "provider_test", "provider": name, "provider_id": id.to_string(), "ok": code == "ok", "status": status,
+        "latency_ms": u64::try_from(latency.as_millis()).unwrap_or(u64::MAX), "models": models, "code": code, "detail": detail,
+    })
 }
 
 impl Asked {

@@ -35,10 +35,11 @@ impl Routes {
     }
 
     pub fn with(mut self, route: Route) -> Routes {
-        let Route { path, method, handler, operation } = route;
+        let Route { path, method, handler, operation } = route.once();
         self.router = self.router.route(&path, handler);
         self.schemas.extend(operation.schemas.clone());
         let described = operation.described(&path);
+        let path = path.replace("{*", "{"); // the rest of a path, with its slashes
         self.paths.entry(path).or_default().insert(method.into(), described);
         self
     }
@@ -145,6 +146,11 @@ impl Route {
         self.problems(&["platform_only"])
     }
 
+    /// Not for tokens of one tenant, unless its own administrators may.
+    pub fn of_platform_unless(self, of_tenants: bool) -> Route {
+        if of_tenants { self } else { self.of_platform() }
+    }
+
     pub fn takes(mut self, parameters: impl IntoIterator<Item = Value>) -> Route {
         self.operation.parameters.extend(parameters);
         self
@@ -155,6 +161,25 @@ impl Route {
         let content: Map<String, Value> = forms.iter().map(|form| ((*form).to_owned(), json!({"schema": reference(schema)}))).collect();
         self.operation.body = Some(json!({"required": true, "content": content}));
         self.problems(&["request_too_large", "request_timeout", "incomplete_body", "invalid_body"])
+    }
+
+    /// A body of a type, if there is any.
+    pub fn may_send<T: ToSchema>(self) -> Route {
+        let mut route = self.body_of::<T>();
+        if let Some(body) = &mut route.operation.body {
+            body["required"] = false.into();
+        }
+        route
+    }
+
+    /// Every write takes an idempotency key.
+    fn once(mut self) -> Route {
+        if self.method == "get" || self.operation.need.is_none() {
+            return self;
+        }
+        self.operation.answers.values_mut().for_each(|answer| answer["headers"]["idempotent-replayed"] = header("idempotent-replayed"));
+        let codes = ["idempotency_in_flight", "idempotency_key_reused", "request_too_large", "request_timeout", "incomplete_body"];
+        self.takes([idempotency_key()]).problems(&codes)
     }
 
     /// A body of a type.
@@ -235,6 +260,7 @@ pub(super) fn reference(schema: &str) -> Value {
 /// Parameters that stand in a path.
 fn in_path(path: &str) -> impl Iterator<Item = Value> {
     path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).map(|name| {
+        let name = name.trim_start_matches('*');
         let says = if name == "name" {
             "Its name, or its id; `tenant/name`, with the slash as `%2F`, where two tenants have it."
         } else {
@@ -314,6 +340,7 @@ pub(super) fn headers() -> Value {
         "x-request-id": header("The id of this request, as lines of the log have it.", true, json!({"type": "string"})),
         "retry-after": header("Seconds.", true, json!({"type": "string", "pattern": "^[0-9]+$"})),
         "etag": header("What it is told from another state of it by.", true, json!({"type": "string"})),
+        "idempotent-replayed": header("This is the answer to the first request under this key.", false, json!({"type": "string", "enum": ["true"]})),
         "x-tollgate-next-cursor": header("The next cursor, if there is one.", false, json!({"type": "string"})),
     })
 }

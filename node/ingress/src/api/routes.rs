@@ -11,7 +11,8 @@
 //! ```
 
 use super::{
-    Asking, Path, apply, audit, budgets, calls, capabilities, document, entries, events, explain, export, ledger, projections, providers,
+    Asking, Path, Sent, apply, audit, budgets, calls, capabilities, document, entries, events, explain, export, ledger, platform, prices,
+    projections, providers,
     route::{
         Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, position, post, put, query,
         range, user, word, words,
@@ -77,16 +78,18 @@ fn node() -> [Route; 4] {
 /// Tenants, scopes, keys, providers and models: list, get, put and delete, one operation a kind.
 fn configured() -> Vec<Route> {
     let mut routes = Vec::new();
-    routes.extend(kind::<schema::Tenant>("tenants", "tenant", "TenantEntry"));
-    routes.extend(kind::<schema::Scope>("scopes", "scope", "ScopeEntry"));
-    routes.extend(kind::<schema::Key>("keys", "key", "KeyEntry"));
-    routes.extend(kind::<schema::Provider>("providers", "provider", "ProviderEntry"));
-    routes.extend(kind::<schema::Model>("models", "model", "ModelEntry"));
-    let act = |action: &'static str| move |asking: Asking, Path(name): Path<String>| entries::act(asking, Path((name, action.to_owned())));
+    routes.extend(kind::<schema::Tenant>("tenants", "tenant", "TenantEntry", false));
+    routes.extend(kind::<schema::Scope>("scopes", "scope", "ScopeEntry", true));
+    routes.extend(kind::<schema::Key>("keys", "key", "KeyEntry", true));
+    routes.extend(kind::<schema::Provider>("providers", "provider", "ProviderEntry", false));
+    routes.extend(kind::<schema::Model>("models", "model", "ModelEntry", false));
+    let act = |action: &'static str| {
+        move |asking: Asking, Path(name): Path<String>, sent: Sent| entries::act(asking, Path((name, action.to_owned())), sent)
+    };
     let acts = [
         ("block", Need::Operate, "Lets a key in no more, until it is unblocked."),
         ("unblock", Need::Operate, "Lets a blocked key in again."),
-        ("rotate", Need::Configure, "Gives a key a new secret; the old one lets nobody in from then on."),
+        ("rotate", Need::Configure, "Gives a key a new secret; the one before lets in for the overlap, if there is one."),
     ];
     routes.extend(acts.map(|(action, need, says)| {
         let path = format!("/api/v1/keys/{{name}}/{action}");
@@ -94,12 +97,17 @@ fn configured() -> Vec<Route> {
             post(path, &format!("{action}_key"), act(action)).says("keys", says).needs(need).answers::<schema::Key>(200, "The key.");
         let route = route.tagged();
         let route = route.problems(&["not_found", "ambiguous", "invalid_configuration", "apply_stopped"]);
-        if action == "rotate" { route.of_platform().takes([if_match(), if_none_match()]).problems(&["changed"]) } else { route }
+        if action == "rotate" {
+            route.takes([if_match(), if_none_match()]).may_send::<schema::Rotation>().problems(&["changed"])
+        } else {
+            route
+        }
     }));
     routes
 }
 
-fn kind<T: ToSchema>(many: &'static str, one: &str, entry: &str) -> [Route; 4] {
+/// `of_tenants`: a tenant's own administrators write them, too.
+fn kind<T: ToSchema>(many: &'static str, one: &str, entry: &str, of_tenants: bool) -> [Route; 4] {
     let (all, each) = (format!("/api/v1/{many}"), format!("/api/v1/{many}/{{name}}"));
     [
         get(all, &format!("list_{many}"), entries::list)
@@ -116,7 +124,7 @@ fn kind<T: ToSchema>(many: &'static str, one: &str, entry: &str) -> [Route; 4] {
             .says(many, format!("Makes a {one}, or brings one to what is sent."))
             .more("What is sent is its entry of the configuration file, whole: what is left out is not there any more.")
             .needs(Need::Configure)
-            .of_platform()
+            .of_platform_unless(of_tenants)
             .takes([if_match(), if_none_match()])
             .body(entry, &[JSON])
             .answers::<T>(200, "It was there, and is as it was sent.")
@@ -126,15 +134,47 @@ fn kind<T: ToSchema>(many: &'static str, one: &str, entry: &str) -> [Route; 4] {
         delete(each, &format!("delete_{one}"), entries::delete)
             .says(many, format!("Takes a {one} away, for good: what hangs on it must go first."))
             .needs(Need::Configure)
-            .of_platform()
+            .of_platform_unless(of_tenants)
             .takes([if_match(), if_none_match()])
             .answers::<schema::Deleted>(200, "It is no more; its history and its id stay.")
             .problems(&["not_found", "ambiguous", "in_use", "changed", "invalid_configuration", "apply_stopped"]),
     ]
 }
 
-fn configuration() -> [Route; 5] {
+fn configuration() -> [Route; 10] {
     [
+        post("/api/v1/providers/{name}/test", "test_provider", providers::test)
+            .says("providers", "Asks a provider for its models, with its key. It is no call: nothing is recorded or charged.")
+            .needs(Need::Operate)
+            .answers::<schema::ProviderTest>(200, "What came of it; `ok` says whether it can be reached.")
+            .problems(&["not_found", "ambiguous"]),
+        get("/api/v1/platform", "get_platform", platform::get)
+            .says("configuration", "What stands at the top of the configuration file: the platform's own budgets, and `loss`.")
+            .needs(Need::Read)
+            .of_platform()
+            .answers::<schema::Platform>(200, "As it is.")
+            .tagged(),
+        put("/api/v1/platform", "put_platform", platform::put)
+            .says("configuration", "Brings the platform's own budgets and rules to what is sent.")
+            .more("What is left out is closed, or as it is by default.")
+            .needs(Need::Configure)
+            .of_platform()
+            .takes([if_match(), if_none_match()])
+            .body_of::<schema::PlatformEntry>()
+            .answers::<schema::Platform>(200, "It is as it was sent.")
+            .tagged()
+            .problems(&["changed", "invalid_configuration", "apply_stopped"]),
+        get("/api/v1/prices", "list_prices", prices::list)
+            .says("models", "What models cost, and what says so: each candidate of each, in the order in which they are tried.")
+            .needs(Need::Read)
+            .takes([names("model", "Only this one."), names("tenant", "As keys of this tenant see it.")])
+            .lists::<schema::Price>("A page of them.", &[]),
+        get("/api/v1/prices/{*model}", "get_price", prices::get)
+            .says("models", "What one model costs, under any name that a call may give.")
+            .needs(Need::Read)
+            .takes([names("tenant", "As keys of this tenant see it.")])
+            .answers::<schema::ModelPrice>(200, "It is there.")
+            .problems(&["not_found"]),
         post("/api/v1/apply", "apply", apply::post)
             .says("configuration", "Brings a configuration file into force, or says what it would change.")
             .more("What the file does not name stays, unless `prune` is asked for. With `dry_run` the role auditor is enough.")

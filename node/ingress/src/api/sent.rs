@@ -42,7 +42,24 @@ impl FromRequest<App> for Sent {
     }
 }
 
+impl From<Body> for Sent {
+    fn from(body: Body) -> Sent {
+        Sent(body)
+    }
+}
+
 impl Sent {
+    /// The whole body beside who sent it: that of a stranger is not read.
+    pub async fn with<A>(self, let_in: Result<A, Problem>) -> Result<(A, Bytes), Problem> {
+        match let_in {
+            Ok(access) => Ok((access, self.read().await?)),
+            Err(problem) => {
+                self.drop_rest();
+                Err(problem)
+            }
+        }
+    }
+
     /// The whole body.
     ///
     /// # Errors

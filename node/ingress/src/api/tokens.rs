@@ -45,12 +45,12 @@ pub(crate) async fn list(asking: Asking) -> Response {
 
 pub(crate) async fn create(asking: Asking, sent: Sent) -> Response {
     let answer = async {
-        let (access, body) = asking.let_in_with(Need::Own, sent).await?;
+        let (access, body) = sent.with(asking.let_in(Need::Own).await).await?;
         let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not {{name, role, tenant?, expires_at?}}: {error}"))
         })?;
         let settings = settings(&asking, &access, asked).await?;
-        let (id, secret) = asking.app.administration.create_token(settings, access.principal).await.map_err(problem)?;
+        let (id, secret) = asking.app.administration.create_token(settings, &asking.secret(), access.principal).await.map_err(problem)?;
         let body = one(&asking, id).await?.map(|mut body| {
             body["secret"] = secret.into();
             body
@@ -66,7 +66,7 @@ pub(crate) async fn revoke(asking: Asking, Path(id): Path<String>) -> Response {
         let unknown = || Problem::not_found(format!("there is no token {id}"));
         let token: TokenId = id.parse().map_err(|_| unknown())?;
         let tenant = asking.look(move |state| state.books.tokens.get(&token).map(|token| token.settings.tenant)).await?;
-        tenant.filter(|tenant| access.sees(*tenant)).ok_or_else(unknown)?;
+        asking.recorded(&access, tenant.filter(|tenant| access.sees(*tenant)).ok_or_else(unknown)).await?;
         asking.app.administration.revoke_token(token, access.principal).await.map_err(problem)?;
         Ok(Json(one(&asking, token).await?).into_response())
     };

@@ -11,7 +11,7 @@ const fn code(code: &'static str, status: u16, means: &'static str) -> Code {
     Code { code, status, means }
 }
 
-pub(in crate::api) const CODES: [Code; 20] = [
+pub(in crate::api) const CODES: [Code; 22] = [
     code("invalid_parameter", 400, "a parameter is unknown or cannot be taken; `path` names it"),
     code("invalid_body", 400, "the body cannot be read"),
     code("incomplete_body", 400, "the body broke off"),
@@ -25,9 +25,11 @@ pub(in crate::api) const CODES: [Code; 20] = [
     code("method_not_allowed", 405, "the route has no such method"),
     code("request_timeout", 408, "the body did not come in time"),
     code("ambiguous", 409, "the name stands for several things; use an id"),
+    code("idempotency_in_flight", 409, "a request under this idempotency key is being carried out; ask again"),
     code("in_use", 409, "something hangs on it; `problems` names it"),
     code("changed", 412, "it is not what `If-Match` or `If-None-Match` says"),
     code("request_too_large", 413, "the body is too large"),
+    code("idempotency_key_reused", 422, "another request came under this idempotency key"),
     code("headers_too_large", 431, "there are too many headers, or too many bytes of them"),
     code("history_unreadable", 500, "stored events cannot be read"),
     code("unavailable", 503, "the node takes nothing now, or the question took too long; try again"),

@@ -94,6 +94,12 @@ pub(in crate::api) fn if_match() -> Value {
     header("If-Match", "Changes only what still has this `etag`.", json!({"type": "string"}))
 }
 
+/// The same request under the same key is carried out once.
+pub(super) fn idempotency_key() -> Value {
+    let says = "The same request under the same key gets the first answer again, for a day.";
+    header("Idempotency-Key", says, json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}))
+}
+
 pub(in crate::api) fn if_none_match() -> Value {
     header("If-None-Match", "`*`: only makes what is not there yet.", json!({"type": "string", "enum": ["*"]}))
 }

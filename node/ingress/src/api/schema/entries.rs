@@ -1,6 +1,7 @@
 //! Things that are configured, tokens, and what changes answer.
 
 use super::spec::{KeySpec, ModelSpec, ProviderSpec, ScopeSpec, TenantSpec};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
@@ -63,12 +64,113 @@ pub(in crate::api) struct Key {
     /// All that its calls cost.
     spend: super::Usd,
     calls: KeyCalls,
+    /// The end of the secret before, while it still lets in.
+    #[schema(required)]
+    previous_hint: Option<String>,
+    #[schema(required, format = DateTime)]
+    previous_valid_until: Option<String>,
     /// After a change: what is to be waited for by `at_least`.
     #[schema(required = false)]
     position: String,
     /// Shown when it was made, this once.
     #[schema(required = false)]
     secret: String,
+}
+
+/// How a key is to be rotated.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct Rotation {
+    /// The secret before lets in for so long; not at all unless said. 90 days at most.
+    #[schema(required = false, pattern = "^[0-9]{1,6}[smhd]$", example = "24h")]
+    overlap: String,
+    /// The new secret, if it is not to be a fresh one.
+    #[schema(required = false, min_length = 8, max_length = 256, pattern = "^[!-~]+$")]
+    secret: String,
+}
+
+/// What stands at the top of the configuration file.
+#[derive(ToSchema)]
+pub(in crate::api) struct Platform {
+    #[schema(example = "platform")]
+    object: String,
+    etag: String,
+    spec: Value,
+    /// After a change: what is to be waited for by `at_least`.
+    #[schema(required = false)]
+    position: String,
+}
+
+/// The platform's own budgets, and what becomes of losses.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(in crate::api) struct PlatformEntry {
+    #[schema(required = false)]
+    budgets: Vec<Value>,
+    #[schema(required = false)]
+    loss: String,
+}
+
+/// What one candidate of a model costs.
+#[derive(ToSchema)]
+pub(in crate::api) struct Price {
+    #[schema(example = "price")]
+    object: String,
+    model: String,
+    /// In which it is tried, from 1 on.
+    order: u64,
+    provider: String,
+    /// The provider's own name of the model.
+    upstream_model: String,
+    /// What says so; null: it has no price.
+    #[schema(required)]
+    source: Option<PriceSource>,
+    /// As the configuration file says it.
+    #[schema(required)]
+    price: Option<Value>,
+    #[schema(required)]
+    max_output_tokens: Option<u64>,
+    #[schema(required)]
+    context_tokens: Option<u64>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum PriceSource {
+    Target,
+    Model,
+    Catalogue,
+    Provider,
+}
+
+/// All candidates of one model.
+#[derive(ToSchema)]
+pub(in crate::api) struct ModelPrice {
+    #[schema(example = "model_price")]
+    object: String,
+    model: String,
+    candidates: Vec<Price>,
+}
+
+/// Whether a provider can be reached.
+#[derive(ToSchema)]
+pub(in crate::api) struct ProviderTest {
+    #[schema(example = "provider_test")]
+    object: String,
+    provider: String,
+    provider_id: String,
+    ok: bool,
+    /// Of its answer; null: there was none.
+    #[schema(required)]
+    status: Option<u16>,
+    latency_ms: u64,
+    /// How many it lists.
+    #[schema(required)]
+    models: Option<u64>,
+    /// `ok`, or what went wrong.
+    code: String,
+    /// What to do.
+    detail: String,
 }
 
 #[derive(ToSchema)]

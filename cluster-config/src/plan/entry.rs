@@ -1,0 +1,108 @@
+//! One entry of a file, or its top level, set as a whole: its budgets are those that it names. And what a tenant's own administrators may.
+
+use super::{Change, Op, Plan, Secrets, Step, names, names::Names, plan};
+use crate::{
+    Problem,
+    config::{Budget, Config, places},
+    problem::Problems,
+};
+use events::{KeyId, Owner, State, TenantId, budget, key, key::KeyHash};
+use std::collections::BTreeMap;
+
+/// As [`plan()`] without prune, but that an owner's budgets that its entry does not name are closed. Of a file without entries the
+/// platform is the owner. `within`: for an administrator of this tenant, to whom nothing of another's is there.
+///
+/// # Errors
+/// See [`plan()`].
+pub fn plan_entry(
+    config: &Config,
+    state: &State,
+    within: Option<TenantId>,
+    secrets: &mut dyn Secrets,
+) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
+    let Some(tenant) = within else { return planned(config, state, secrets) };
+    let seen = state.seen_by(tenant);
+    let (plan, made) = planned(config, &seen, secrets)?;
+    let mut problems = Problems::default();
+    for step in &plan.steps {
+        match step {
+            Step::Key(id, key::Command::Set { secret: Some(secret), .. }) if is_taken(state, &secret.hash, *id) => {
+                let path = config.keys.first().map(|key| format!("{}.secret", key.path)).unwrap_or_default();
+                problems.add(path, "is the secret of another key");
+            }
+            step if is_within(step, &seen, tenant) => {}
+            // no entry of a scope or a key plans such a step: this is for those that are to come
+            _ => problems.add("", "changes what is not this tenant's"),
+        }
+    }
+    problems.or((plan, made))
+}
+
+fn planned(config: &Config, state: &State, secrets: &mut dyn Secrets) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
+    let (mut plan, made) = plan(config, state, false, secrets)?;
+    let names = Names::of(state);
+    let homes = places::resolve(config, &names.outside(state), false, &mut Problems::default());
+    let place = |home: &Option<places::Home>, name: &str| home.as_ref().map(|home| (home.tenant.clone(), name.to_owned()));
+    let mut owners: Vec<(Owner, &[Budget])> = Vec::new();
+    let tenants = config.tenants.iter();
+    owners.extend(tenants.filter_map(|tenant| Some((Owner::Tenant(*names.tenants.get(&tenant.name)?), &*tenant.budgets))));
+    let scopes = config.scopes.iter().zip(&homes.scopes);
+    owners.extend(scopes.filter_map(|(scope, home)| Some((Owner::Scope(*names.scopes.get(&place(home, &scope.name)?)?), &*scope.budgets))));
+    let keys = config.keys.iter().zip(&homes.keys);
+    owners.extend(keys.filter_map(|(key, home)| Some((Owner::Key(*names.keys.get(&place(home, &key.name)?)?), &*key.budgets))));
+    if config.has_no_entries() {
+        owners.push((Owner::Platform, &config.budgets));
+        let is_ruled = state.books.policies.get(&Owner::Platform).is_some_and(|policy| !policy.settings.is_empty());
+        if config.loss.is_none() && is_ruled {
+            plan.changes.push(Change { op: Op::Update, kind: "policy", name: "platform".into(), fields: Vec::new() });
+            plan.steps.push(Step::Policy(Owner::Platform, events::policy::Command::Set(Vec::new())));
+        }
+    }
+    owners.into_iter().for_each(|(owner, budgets)| close_others(&mut plan, state, owner, budgets));
+    Ok((plan, made))
+}
+
+/// Closes the open budgets of an owner that are not among these.
+fn close_others(plan: &mut Plan, state: &State, owner: Owner, named: &[Budget]) {
+    let is_named = |identity: &budget::Identity| {
+        named.iter().any(|budget| (budget.unit, budget.every, &budget.only) == (identity.unit, identity.every, &identity.only))
+    };
+    let open = state.books.budgets.iter().filter(|(_, budget)| budget.made && !budget.closed && budget.identity.owner == owner);
+    for (id, budget) in open.filter(|(_, budget)| !is_named(&budget.identity)) {
+        let name = names::budget(&names::owner(state, owner), &budget.identity);
+        plan.changes.push(Change { op: Op::Close, kind: "budget", name, fields: Vec::new() });
+        plan.steps.push(Step::Budget(*id, budget::Command::Close));
+    }
+}
+
+/// Whoever has it: two keys with one secret could not be told apart. That it is taken is all that is said.
+fn is_taken(state: &State, hash: &KeyHash, by: KeyId) -> bool {
+    let lets_in = |id: &KeyId, key: &key::Key| {
+        let previous =
+            state.books.overlaps.get(id).is_some_and(|overlap| overlap.previous.hash == *hash && overlap.until > state.desk.time());
+        key.hash == *hash || previous
+    };
+    let is_open = |tenant: &TenantId| state.books.tenants.get(tenant).is_some_and(|tenant| !tenant.closed);
+    let mut keys = state.books.keys.iter().filter(|(id, key)| **id != by && key.made && !key.revoked && is_open(&key.tenant));
+    keys.any(|(id, key)| lets_in(id, key))
+}
+
+/// Whether a step changes scopes, keys, and what hangs on them, of this tenant alone.
+fn is_within(step: &Step, seen: &State, tenant: TenantId) -> bool {
+    let next = seen.books.head.next_id;
+    let is_mine = |owner: &Owner| match owner {
+        Owner::Scope(id) => id.0 >= next || seen.books.scopes.contains(id),
+        Owner::Key(id) => id.0 >= next || seen.books.keys.contains(id),
+        Owner::Tenant(_) | Owner::Platform => false,
+    };
+    match step {
+        Step::Scope(id, events::scope::Command::Set(settings)) => settings.tenant == tenant && is_mine(&Owner::Scope(*id)),
+        Step::Scope(id, events::scope::Command::Close) => is_mine(&Owner::Scope(*id)),
+        Step::Key(id, key::Command::Set { settings, .. }) => settings.tenant == tenant && is_mine(&Owner::Key(*id)),
+        Step::Key(id, _) => is_mine(&Owner::Key(*id)),
+        Step::Budget(_, budget::Command::Set { identity, .. }) => is_mine(&identity.owner),
+        Step::Budget(id, _) => seen.books.budgets.get(id).is_some_and(|budget| is_mine(&budget.identity.owner)),
+        Step::Policy(owner, _) => is_mine(owner),
+        Step::Tenant(..) | Step::Provider(..) | Step::Model(..) | Step::Catalogue(_) => false,
+    }
+}
