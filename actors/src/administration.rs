@@ -8,7 +8,7 @@ use crate::{
 };
 use cluster_config::{Change, KeyState, Plan, Problem, Secrets, Step, export, parse, plan, plan_entry, removal, shipped_catalogue, traces};
 use events::{
-    KeyId, NoteId, Position, Refusal, State, StreamId, TenantId, Timestamp, TokenId,
+    CallId, KeyId, NoteId, Position, Refusal, State, StreamId, TenantId, Timestamp, TokenId,
     budget::Budget,
     catalogue::Catalogue,
     envelope::Principal,
@@ -18,7 +18,7 @@ use events::{
     policy::Policy,
     provider::Provider,
     scope::Scope,
-    tenant::Tenant,
+    tenant::{self, Tenant},
     token::{self, Token},
 };
 use serde_json::{Value, json};
@@ -261,6 +261,39 @@ impl Administration {
         (self.secrets)().hash(secret)
     }
 
+    /// Destroys the key of a tenant's bodies: nothing that is kept of them anywhere can be read from then on. Their files go after it.
+    ///
+    /// # Errors
+    /// The tenant is closed, or the record could not be appended.
+    pub async fn erase_bodies(&self, id: TenantId, principal: Principal) -> Result<(), EntryFault> {
+        let notes = vec![(NoteId::TenantDataKey(id), None)];
+        self.order_tenant(id, tenant::Command::EraseBodies, notes, principal).await
+    }
+
+    /// Records that somebody is shown the bodies of a call.
+    ///
+    /// # Errors
+    /// See [`Administration::erase_bodies`].
+    pub async fn read_bodies(&self, id: TenantId, call: CallId, principal: Principal) -> Result<(), EntryFault> {
+        self.order_tenant(id, tenant::Command::ReadBodies { call }, Vec::new(), principal).await
+    }
+
+    async fn order_tenant(
+        &self,
+        id: TenantId,
+        command: tenant::Command,
+        notes: Vec<(NoteId, Option<Vec<u8>>)>,
+        principal: Principal,
+    ) -> Result<(), EntryFault> {
+        let order = move |directory: Arc<Directory>| async move { directory.order::<Tenant>(id, command, notes, principal).await };
+        match self.core.run(order).await {
+            Some(Ok(_)) => Ok(()),
+            Some(Err(Fault::Refused(_))) => Err(EntryFault::Unknown),
+            Some(Err(fault)) => Err(ApplyFault::Stopped { done: 0, why: fault.to_string() }.into()),
+            None => Err(stopped(0).into()),
+        }
+    }
+
     /// A fresh secret for a virtual key.
     pub fn make_secret(&self) -> String {
         (self.secrets)().make()
@@ -410,6 +443,10 @@ async fn take_all(directory: &Directory, steps: Vec<Step>, principal: Principal)
 
 async fn take(directory: &Directory, step: Step, principal: Principal) -> Result<usize, Fault> {
     match step {
+        Step::Tenant(id, command @ tenant::Command::Close) => {
+            // what is kept apart from the history is unreadable from here on
+            directory.order::<Tenant>(id, command, vec![(NoteId::TenantDataKey(id), None)], principal).await
+        }
         Step::Tenant(id, command) => directory.order::<Tenant>(id, command, Vec::new(), principal).await,
         Step::Scope(id, command) => directory.order::<Scope>(id, command, Vec::new(), principal).await,
         Step::Key(id, command) => directory.order::<Key>(id, command, Vec::new(), principal).await,

@@ -3,6 +3,7 @@
 
 use crate::{
     attempt::{self, Failure, Meaning, Outgoing},
+    bodies::Taken,
     charge::{self, Bill, Tally},
     fault::{Fault, Side},
     gate::Denial,
@@ -100,7 +101,7 @@ pub fn start(reactor: Arc<Reactor>, incoming: Incoming) -> oneshot::Receiver<Rep
         if let Some((ask, plan, tally)) = left {
             way.abort(&ask, &plan, tally).await;
         }
-        report::tell(&way);
+        report::tell(&mut way);
         reactor.handles.in_flight.decrement(1.0);
     }));
     answer
@@ -123,6 +124,8 @@ pub(crate) struct Way {
     pub ended: Ended,
     /// What the provider of the answer was not told, or the caller is not.
     pub lost: Lost,
+    /// What the request log is given of it, if anything.
+    pub taken: Option<Box<Taken>>,
     slot: Arc<Slot>,
     /// Which try is next: candidates in order, the last one again.
     turn: usize,
@@ -152,6 +155,7 @@ const TRIES_LAST: usize = 2;
 impl Way {
     fn new(reactor: Arc<Reactor>, incoming: Incoming, slot: Arc<Slot>, reply: oneshot::Sender<Reply>) -> Way {
         let deadline = incoming.started + incoming.timeout.unwrap_or(TOTAL);
+        let taken = Taken::begin(&incoming);
         Way {
             reactor,
             incoming,
@@ -163,6 +167,7 @@ impl Way {
             tried: 0,
             ended: Ended::default(),
             lost: Lost::default(),
+            taken,
             slot,
             turn: 0,
             end: None,
@@ -600,6 +605,10 @@ impl Way {
         fault.headers(&mut headers);
         relay::own_headers(self, None, &mut headers);
         let body = fault.body(self.incoming.request.endpoint.dialect(), &self.incoming.id.to_string());
+        if let Some(taken) = &mut self.taken {
+            taken.head(&headers);
+            taken.whole(&body);
+        }
         let _ = reply.send(Reply { status: fault.status, headers, body: ReplyBody::Whole(body) }); // the caller has left
     }
 
@@ -607,6 +616,12 @@ impl Way {
         let Some(reply) = self.reply.take() else { return };
         self.ended.answered(status);
         relay::own_headers(self, Some(plan), &mut headers);
+        if let Some(taken) = &mut self.taken {
+            taken.head(&headers);
+            if let ReplyBody::Whole(body) = &body {
+                taken.whole(body);
+            }
+        }
         let _ = reply.send(Reply { status, headers, body }); // the caller has left
     }
 

@@ -6,6 +6,7 @@
 pub mod administration;
 pub mod answers;
 pub mod attempt;
+pub mod bodies;
 pub mod call;
 pub mod charge;
 pub mod directory;

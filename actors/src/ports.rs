@@ -1,8 +1,9 @@
 //! With the journal's `Disk` and `Clock`, everything that is not deterministic.
 
-use crate::{report::Report, trace::Sampler};
-use events::ProviderId;
+use crate::{bodies::Kept, report::Report, trace::Sampler};
+use events::{CallId, ProviderId, TenantId};
 use std::{
+    collections::BTreeSet,
     fmt,
     future::Future,
     pin::Pin,
@@ -138,3 +139,16 @@ pub trait Telemetry: Send + Sync {
     /// A call has ended.
     fn ended(&self, report: &Report<'_>);
 }
+
+/// Keeps bodies of calls, apart from the history. Nothing depends on it: what it cannot keep is counted, and lost.
+pub trait Bodies: Send + Sync {
+    /// Takes what is kept of a call. Never waits.
+    fn keep(&self, kept: Kept);
+    /// What is kept of a call, if it is of one of these tenants: with the tenant, as JSON.
+    fn find(&self, call: CallId, tenants: BTreeSet<TenantId>) -> Later<Option<(TenantId, serde_json::Value)>>;
+    /// Deletes the files of a tenant; how many bytes they had.
+    fn erase(&self, tenant: TenantId) -> Later<u64>;
+}
+
+/// An answer that comes later. None: there is nobody who gives it.
+pub type Later<T> = Pin<Box<dyn Future<Output = Option<T>> + Send>>;

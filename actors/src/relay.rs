@@ -380,6 +380,9 @@ enum Given {
 
 /// Hands a piece to the caller. One that does not read holds the call no longer than its deadline, and not while the node ends.
 async fn give(way: &mut Way, out: &mpsc::Sender<Bytes>, piece: Bytes) -> Given {
+    if let Some(taken) = &mut way.taken {
+        taken.piece(&piece);
+    }
     let piece = match out.try_send(piece) {
         Ok(()) => return Given::Taken,
         Err(mpsc::error::TrySendError::Closed(_)) => return Given::Gone,

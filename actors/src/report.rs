@@ -1,9 +1,10 @@
 //! What is said of a call at its end, once: to the figures, and through the port `Telemetry` to lines and spans.
 
 use crate::{
+    bodies::{self, Kept},
     call::Way,
     fault::Fault,
-    ports::Telemetry,
+    ports::{Bodies, Later, Telemetry},
     root::Reactor,
     trace::{Sampler, Span},
     translation::Lost,
@@ -11,11 +12,14 @@ use crate::{
 use cluster_config::{Candidate, Principal};
 use dialects::{Endpoint, Request};
 use events::{
-    CallId, Money, Timestamp, Usage,
+    CallId, Money, TenantId, Timestamp, Usage,
     call::{Attempt, Finished, Outcome},
 };
 use http::{HeaderMap, StatusCode};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 /// How a call ended, for those who watch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -165,7 +169,7 @@ const UPSTREAM_ERROR: &str = "upstream_error";
 const CALLER_LEFT: u16 = 499;
 
 /// The report of a call that had a task.
-pub(crate) fn tell(way: &Way) {
+pub(crate) fn tell(way: &mut Way) {
     let ended = &way.ended;
     let caller_left = || StatusCode::from_u16(CALLER_LEFT).unwrap_or(StatusCode::REQUEST_TIMEOUT);
     let report = Report {
@@ -190,6 +194,8 @@ pub(crate) fn tell(way: &Way) {
     way.reactor.handles.attempts(&way.tally);
     way.reactor.handles.ended(&report);
     way.reactor.core.telemetry.ended(&report);
+    let (ending, status) = (report.ending, report.status);
+    bodies::hand_over(way, ending, status);
 }
 
 /// A call that ended before it had a task of its own.
@@ -244,4 +250,16 @@ impl Telemetry for Silent {
     }
 
     fn ended(&self, _report: &Report<'_>) {}
+}
+
+impl Bodies for Silent {
+    fn keep(&self, _kept: Kept) {}
+
+    fn find(&self, _call: CallId, _tenants: BTreeSet<TenantId>) -> Later<Option<(TenantId, serde_json::Value)>> {
+        Box::pin(std::future::ready(None))
+    }
+
+    fn erase(&self, _tenant: TenantId) -> Later<u64> {
+        Box::pin(std::future::ready(None))
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     keeper,
     metrics::Handles,
     policy::{Follower, PolicyBoard},
-    ports::{Entropy, Telemetry, Vault, Wire},
+    ports::{Bodies, Entropy, Telemetry, Vault, Wire},
     report::Silent,
     router::{self, Router},
     scribe::{self, Scribe},
@@ -68,6 +68,7 @@ pub struct Core {
     /// The name of the cluster.
     pub cluster: Arc<str>,
     pub telemetry: Arc<dyn Telemetry>,
+    pub bodies: Arc<dyn Bodies>,
     session: Arc<ArcSwap<Session>>,
     jobs: mpsc::UnboundedSender<Job>,
     scribes: Arc<Mutex<Vec<ActorRef<scribe::Message>>>>,
@@ -130,6 +131,7 @@ impl Core {
             journal,
             cluster,
             telemetry: Arc::new(Silent),
+            bodies: Arc::new(Silent),
             session: Arc::new(ArcSwap::from_pointee(session)),
             jobs,
             scribes: Arc::default(),
@@ -144,6 +146,11 @@ impl Core {
     /// For the calls of reactors that are made with it.
     pub fn with_telemetry(self, telemetry: Arc<dyn Telemetry>) -> Core {
         Core { telemetry, ..self }
+    }
+
+    /// For the calls of reactors that are made with it.
+    pub fn with_bodies(self, bodies: Arc<dyn Bodies>) -> Core {
+        Core { bodies, ..self }
     }
 
     pub fn session(&self) -> Session {

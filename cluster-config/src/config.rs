@@ -4,6 +4,7 @@
 mod check;
 pub(crate) mod places;
 mod read;
+mod request_log;
 
 pub(crate) use read::price_of;
 
@@ -12,7 +13,7 @@ use crate::{
     problem::Problems,
     tree::{self, Node},
 };
-use events::{Every, Rates, Unit, budget, price::Bounds, price::Price, provider};
+use events::{Every, Rates, Unit, budget, policy::RequestLog, price::Bounds, price::Price, provider};
 
 /// What the cluster is told to be. Checked and immutable.
 #[derive(Clone, Debug, Default)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub(crate) newest_catalogue: bool,
     /// What the platform says about losses.
     pub(crate) loss: Option<String>,
+    /// What the platform says about bodies of calls.
+    pub(crate) request_log: Option<RequestLog>,
     pub(crate) budgets: Vec<Budget>,
     pub(crate) providers: Vec<Provider>,
     pub(crate) models: Vec<Model>,
@@ -101,6 +104,7 @@ pub(crate) struct Tenant {
     pub name: String,
     pub rates: Rates,
     pub loss: Option<String>,
+    pub request_log: Option<RequestLog>,
     pub budgets: Vec<Budget>,
 }
 
@@ -113,6 +117,7 @@ pub(crate) struct Scope {
     pub parent: String,
     pub rates: Rates,
     pub loss: Option<String>,
+    pub request_log: Option<RequestLog>,
     pub budgets: Vec<Budget>,
 }
 
@@ -126,6 +131,7 @@ pub(crate) struct Key {
     pub models: Option<Vec<String>>,
     pub rates: Rates,
     pub loss: Option<String>,
+    pub request_log: Option<RequestLog>,
     pub budgets: Vec<Budget>,
     pub secret: Option<Secret>,
 }

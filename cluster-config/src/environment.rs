@@ -39,7 +39,14 @@ fn model(known: &Known, variable: &str, pattern: &str) -> Model {
 }
 
 fn tenant() -> Tenant {
-    Tenant { path: "tenants[0]".into(), name: "default".into(), rates: Rates::default(), loss: None, budgets: Vec::new() }
+    Tenant {
+        path: "tenants[0]".into(),
+        name: "default".into(),
+        rates: Rates::default(),
+        loss: None,
+        request_log: None,
+        budgets: Vec::new(),
+    }
 }
 
 fn key() -> Key {
@@ -50,6 +57,7 @@ fn key() -> Key {
         models: None,
         rates: Rates::default(),
         loss: None,
+        request_log: None,
         budgets: Vec::new(),
         secret: None,
     }

@@ -29,13 +29,15 @@ pub fn export(state: &State) -> File {
         keys: bare(open.keys()),
         budgets: open.budgets(Owner::Platform),
         loss: open.loss(Owner::Platform),
+        request_log: open.request_log(Owner::Platform),
     }
 }
 
 /// What stands at the top of the file: the platform's own.
 pub fn platform(state: &State) -> Value {
     let open = Open::of(state);
-    let file = File { budgets: open.budgets(Owner::Platform), loss: open.loss(Owner::Platform), ..File::default() };
+    let (loss, request_log) = (open.loss(Owner::Platform), open.request_log(Owner::Platform));
+    let file = File { budgets: open.budgets(Owner::Platform), loss, request_log, ..File::default() };
     serde_json::to_value(file).unwrap_or_default() // plain data: it has a value
 }
 
@@ -156,6 +158,7 @@ impl<'a> Open<'a> {
             budgets: self.budgets(Owner::Tenant(id)),
             rates: parts::rates(&tenant.rates),
             loss: self.loss(Owner::Tenant(id)),
+            request_log: self.request_log(Owner::Tenant(id)),
         };
         tenants.map(|(id, name, tenant)| (id, written(id, name, tenant))).collect()
     }
@@ -172,6 +175,7 @@ impl<'a> Open<'a> {
                 budgets: self.budgets(Owner::Scope(*id)),
                 rates: parts::rates(&scope.rates),
                 loss: self.loss(Owner::Scope(*id)),
+                request_log: self.request_log(Owner::Scope(*id)),
             };
             Some((*id, written))
         });
@@ -191,6 +195,7 @@ impl<'a> Open<'a> {
             rates: parts::rates(&key.rates),
             budgets: self.budgets(Owner::Key(id)),
             loss: self.loss(Owner::Key(id)),
+            request_log: self.request_log(Owner::Key(id)),
             secret: Some(Secret::KEEP.to_owned()),
         })
     }
@@ -209,6 +214,10 @@ impl<'a> Open<'a> {
 
     fn budgets(&self, owner: Owner) -> Vec<file::Budget> {
         self.budgets.get(&owner).cloned().unwrap_or_default()
+    }
+
+    fn request_log(&self, owner: Owner) -> Option<file::RequestLog> {
+        self.state.books.policies.get(&owner).and_then(|policy| policy.request_log()).map(parts::request_log)
     }
 
     fn loss(&self, owner: Owner) -> Option<String> {

@@ -22,6 +22,8 @@ pub struct File {
     pub(crate) budgets: Vec<Budget>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) request_log: Option<RequestLog>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -114,6 +116,8 @@ pub(crate) struct Tenant {
     pub rates: Rates,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_log: Option<RequestLog>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -138,6 +142,8 @@ pub(crate) struct Scope {
     pub rates: Rates,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_log: Option<RequestLog>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -153,7 +159,24 @@ pub(crate) struct Key {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub loss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_log: Option<RequestLog>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub secret: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct RequestLog {
+    pub log: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sample: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mask: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bodies: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub media: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

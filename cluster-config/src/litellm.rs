@@ -60,6 +60,7 @@ pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
         scopes,
         keys,
         loss: None,
+        request_log: None,
     };
     Ok(Imported { yaml: written.yaml(), left: left.0 })
 }

@@ -362,33 +362,44 @@ impl Planner<'_> {
 
     /// What the file says of itself stays where it says nothing; an owner that it names says all that is said of it.
     fn policies(&mut self, config: &Config, prune: bool) {
-        if config.loss.is_some() || prune {
-            self.policy(Owner::Platform, config.loss.as_deref(), "platform".into(), "loss".into());
+        if config.loss.is_some() || config.request_log.is_some() || prune {
+            let known = self.state.books.policies.get(&Owner::Platform).filter(|_| !prune);
+            let loss = config.loss.as_deref().or(known.and_then(|policy| policy.losses()));
+            let log = config.request_log.as_ref().or(known.and_then(|policy| policy.request_log()));
+            self.policy(Owner::Platform, loss, log, "platform".into(), "loss".into());
         }
         for tenant in &config.tenants {
             let owner = Owner::Tenant(self.tenant_id(&tenant.name));
-            self.policy(owner, tenant.loss.as_deref(), format!("tenant {}", tenant.name), format!("{}.loss", tenant.path));
+            self.policy(
+                owner,
+                tenant.loss.as_deref(),
+                tenant.request_log.as_ref(),
+                format!("tenant {}", tenant.name),
+                format!("{}.loss", tenant.path),
+            );
         }
         for (at, scope) in config.scopes.iter().enumerate() {
             let tenant = self.homes.scopes[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
             let shown = format!("{} {}", scope.kind, self.shown("scope", &tenant, &scope.name));
             let owner = Owner::Scope(self.names.scopes[&(tenant, scope.name.clone())]);
-            self.policy(owner, scope.loss.as_deref(), shown, format!("{}.loss", scope.path));
+            self.policy(owner, scope.loss.as_deref(), scope.request_log.as_ref(), shown, format!("{}.loss", scope.path));
         }
         for (at, key) in config.keys.iter().enumerate() {
             let tenant = self.homes.keys[at].as_ref().map(|home| home.tenant.clone()).unwrap_or_default();
             let shown = format!("key {}", self.shown("key", &tenant, &key.name));
             let owner = Owner::Key(self.names.keys[&(tenant, key.name.clone())]);
-            self.policy(owner, key.loss.as_deref(), shown, format!("{}.loss", key.path));
+            self.policy(owner, key.loss.as_deref(), key.request_log.as_ref(), shown, format!("{}.loss", key.path));
         }
     }
 
-    fn policy(&mut self, owner: Owner, loss: Option<&str>, shown: String, path: String) {
+    fn policy(&mut self, owner: Owner, loss: Option<&str>, log: Option<&policy::RequestLog>, shown: String, path: String) {
         let current = self.state.books.policies.get(&owner);
         let is_new = current.is_none_or(|policy| policy.settings.is_empty());
-        let settings = loss.map(|rules| policy::Setting::Losses(rules.to_owned())).into_iter().collect();
-        let before = current.and_then(|policy| policy.losses());
-        let change = made_or_changed(is_new, "policy", shown).with(|| fields::policy(before, loss));
+        let before = current.map(|policy| (policy.losses(), policy.request_log())).unwrap_or_default();
+        let change = made_or_changed(is_new, "policy", shown).with(|| fields::policy(before, (loss, log)));
+        let loss = loss.map(|rules| policy::Setting::Losses(rules.to_owned()));
+        let log = log.map(|log| policy::Setting::RequestLog(log.clone()));
+        let settings = loss.into_iter().chain(log).collect();
         self.add(current, policy::Command::Set(settings), change, &path, |command| Step::Policy(owner, command));
     }
 

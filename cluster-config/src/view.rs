@@ -12,6 +12,7 @@ use events::{
     BudgetId, Event, KeyId, ModelId, Owner, ProviderId, Rates, State, TenantId, Timestamp, budget, catalogue,
     envelope::Recorded,
     key::KeyHash,
+    policy::RequestLog,
     price::{Bounds, Price},
     provider,
 };
@@ -67,6 +68,8 @@ pub struct Principal {
     pub models: Option<Vec<String>>,
     /// What the key and those above it say about losses in translation; the last word counts, and the nearest has it.
     pub losses: LossRules,
+    /// Whose bodies are kept, if any: what the nearest that says something says.
+    pub request_log: Option<Arc<RequestLog>>,
     pub hash: KeyHash,
     /// The secret before this one, and until when it lets in beside it.
     pub previous: Option<(KeyHash, Timestamp)>,
@@ -87,6 +90,7 @@ impl Principal {
             losses: LossRules::default(),
             hash: KeyHash::default(),
             previous: None,
+            request_log: None,
         }
     }
 }
@@ -159,6 +163,7 @@ impl View {
     /// Takes in an event that `state` has folded already. False: it binds no call (calls, nodes, alerts), and the view stays as it is.
     pub fn apply(&mut self, state: &State, record: &Recorded) -> bool {
         match &*record.event {
+            Event::Tenant(_, event) if event.is_aside() => return false,
             Event::Tenant(id, _) => self.tenant_changed(state, *id),
             Event::Scope(id, _) => self.scope_changed(state, *id),
             Event::Key(id, _) => {

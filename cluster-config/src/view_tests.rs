@@ -447,3 +447,33 @@ fn a_secret_from_before_a_rotation_lets_in_for_a_while() {
     let blocked = |text: &str| world.view.key_at(&secret(text).hash, || Timestamp(50)).unwrap().state == KeyState::Blocked;
     assert!(blocked("secret-new") && blocked("secret-last"));
 }
+
+#[test]
+fn the_nearest_that_says_something_about_bodies_is_heard_as_a_whole() {
+    let file = |platform: &str, tenant: &str, scope: &str, key: &str| {
+        let said = |log: &str| if log.is_empty() { String::new() } else { format!(", request_log: {{log: {log}}}") };
+        let own = if platform.is_empty() { String::new() } else { format!("request_log: {{log: {platform}}}\n") };
+        format!(
+            "{own}tenants: [{{name: t{}}}]\nscopes: [{{name: s, parent: t{}}}]\nkeys: [{{name: k, scope: s, secret: secret-k{}}}]\n",
+            said(tenant),
+            said(scope),
+            said(key)
+        )
+    };
+    let log = |world: &World| principal(world, "secret-k").request_log.as_ref().map(|log| log.log.as_str());
+    let mut world = World::default();
+    world.apply(&file("", "", "", ""), false);
+    assert_eq!(log(&world), None);
+    for (said, heard) in [
+        (["all", "", "", ""], Some("all")),
+        (["all", "errors", "", ""], Some("errors")),
+        (["all", "errors", "off", ""], None),
+        (["all", "errors", "off", "all"], Some("all")),
+        (["", "", "", ""], Some("all")), // what the file does not say of itself stays
+    ] {
+        world.apply(&file(said[0], said[1], said[2], said[3]), false);
+        assert_eq!(log(&world), heard, "{said:?}");
+    }
+    world.apply(&file("", "", "", ""), true);
+    assert_eq!(log(&world), None);
+}

@@ -51,6 +51,9 @@ fn tenant_type(event: &tenant::Event) -> &'static str {
         tenant::Event::Created { .. } => "tollgate.tenant.created.v1",
         tenant::Event::RatesSet { .. } => "tollgate.tenant.rates_set.v1",
         tenant::Event::Closed => "tollgate.tenant.closed.v1",
+        tenant::Event::DataKeyMade { .. } => "tollgate.tenant.data_key_made.v1",
+        tenant::Event::BodiesErased => "tollgate.tenant.bodies_erased.v1",
+        tenant::Event::BodiesRead { .. } => "tollgate.tenant.bodies_read.v1",
     }
 }
 

@@ -143,6 +143,8 @@ pub enum NoteId {
     Cluster,
     /// What an administrator's request under an idempotency key was answered; by a digest of its token and its key.
     Answer([u8; 16]),
+    /// A tenant's key for what is kept apart from the history, sealed.
+    TenantDataKey(TenantId),
 }
 
 /// The stream of events that an aggregate is folded from.

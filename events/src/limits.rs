@@ -178,3 +178,22 @@ pub const CALLS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 pub const CALLS_LOOKED_AT_MAX: usize = 100_000;
 /// A question that names no position waits so long for a projection to show what is in the history by then.
 pub const QUERY_FRESH_WAIT: Duration = Duration::from_millis(500);
+
+/// Bodies of calls are kept for so many hours, unless the configuration says otherwise: a week, to look into what went wrong.
+pub const REQUEST_LOG_HOURS: u32 = 7 * 24;
+/// And never longer: no longer than calls are found.
+pub const REQUEST_LOG_HOURS_MAX: u32 = 90 * 24;
+/// Rules that mask one owner's bodies.
+pub const MASK_RULES_MAX: usize = 64;
+/// Longest rule that masks, in bytes: a path of a dozen names.
+pub const MASK_RULE_BYTES_MAX: usize = 256;
+/// Bytes of bodies that wait to be masked and written; what comes on top is dropped and counted.
+pub const REQUEST_LOG_QUEUE_BYTES_MAX: usize = 64 << 20;
+/// Bytes of one answer's stream that are held for the request log; what comes after is cut off.
+pub const REQUEST_LOG_STREAM_BYTES_MAX: usize = 4 << 20;
+/// Bytes of one body that are kept, after masking: a long context in full; more of it is cut off.
+pub const REQUEST_LOG_BODY_BYTES_MAX: usize = 2 << 20;
+/// Largest file of bodies, in bytes: what is read to find one call.
+pub const REQUEST_LOG_SEGMENT_BYTES_MAX: u64 = 8 << 20;
+/// Bytes of bodies that a node keeps, in MiB, unless it is told otherwise.
+pub const REQUEST_LOG_MIB: u64 = 1_024;

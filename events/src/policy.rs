@@ -1,7 +1,7 @@
 //! A policy: what an owner (the platform, a tenant, a scope, a key) says about how calls below it are treated, besides money and rates.
 //! The nearest owner that says something about a thing is heard.
 
-use crate::{Aggregate, Kept, Owner, Refusal, State, StreamId, Timestamp};
+use crate::{Aggregate, CallId, Kept, Owner, Refusal, State, StreamId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// One thing that is said. Variants are only ever added, at the end: rows of the state and events hold them.
@@ -9,6 +9,82 @@ use serde::{Deserialize, Serialize};
 pub enum Setting {
     /// What becomes of what a provider's dialect cannot say, as in the header `x-tollgate-loss`.
     Losses(String),
+    /// Which bodies of calls are kept, and how.
+    RequestLog(RequestLog),
+}
+
+/// Which calls' bodies are kept. Variants are only ever added, at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Logged {
+    #[default]
+    Off,
+    All,
+    /// Calls that did not end well.
+    Errors,
+    /// A share of the calls.
+    Sampled,
+}
+
+impl Logged {
+    pub const ALL: [Logged; 4] = [Logged::Off, Logged::All, Logged::Errors, Logged::Sampled];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Logged::Off => "off",
+            Logged::All => "all",
+            Logged::Errors => "errors",
+            Logged::Sampled => "sampled",
+        }
+    }
+}
+
+/// Which bodies of a call are kept. Variants are only ever added, at the end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Bodies {
+    #[default]
+    Both,
+    Request,
+    Answer,
+}
+
+impl Bodies {
+    pub const ALL: [Bodies; 3] = [Bodies::Both, Bodies::Request, Bodies::Answer];
+
+    /// The word of the file.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bodies::Both => "both",
+            Bodies::Request => "request",
+            Bodies::Answer => "answer",
+        }
+    }
+}
+
+/// What an owner says about bodies of calls below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestLog {
+    pub log: Logged,
+    /// The share of calls, in millionths, where they are sampled.
+    pub sample_ppm: u32,
+    pub keep_hours: u32,
+    /// Rules that hide personal fields, as the file says them.
+    pub mask: Vec<String>,
+    pub bodies: Bodies,
+    /// Images and sound in base64 are kept too.
+    pub media: bool,
+}
+
+impl RequestLog {
+    /// Whether bodies of this call may be kept, as far as that is known before its end. The same call gets the same answer everywhere.
+    pub fn takes(&self, call: CallId) -> bool {
+        match self.log {
+            Logged::Off => false,
+            Logged::All | Logged::Errors => true,
+            // the lower half of an id is chance
+            Logged::Sampled => (call.0 as u64) % 1_000_000 < u64::from(self.sample_ppm),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -45,7 +121,18 @@ impl Aggregate for Policy {
 impl Policy {
     /// What is said about losses.
     pub fn losses(&self) -> Option<&str> {
-        self.settings.iter().map(|Setting::Losses(rules)| rules.as_str()).next()
+        self.settings.iter().find_map(|setting| match setting {
+            Setting::Losses(rules) => Some(rules.as_str()),
+            Setting::RequestLog(_) => None,
+        })
+    }
+
+    /// What is said about bodies of calls.
+    pub fn request_log(&self) -> Option<&RequestLog> {
+        self.settings.iter().find_map(|setting| match setting {
+            Setting::RequestLog(log) => Some(log),
+            Setting::Losses(_) => None,
+        })
     }
 }
 

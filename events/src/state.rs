@@ -176,6 +176,7 @@ impl State {
     /// Whose calls an event binds: their admissions must have seen it.
     fn bound_by(&self, event: &Event) -> Option<Owner> {
         match event {
+            Event::Tenant(_, event) if event.is_aside() => None,
             Event::Tenant(id, _) => Some(Owner::Tenant(*id)),
             Event::Scope(id, _) => self.books.scopes.get(id).map(|scope| Owner::Tenant(scope.tenant)),
             Event::Key(id, _) => Some(Owner::Key(*id)),

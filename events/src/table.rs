@@ -250,6 +250,10 @@ impl RowKey for NoteId {
                 out.push(3);
                 out.extend_from_slice(slot);
             }
+            NoteId::TenantDataKey(id) => {
+                out.push(4);
+                id.write(out);
+            }
         }
     }
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -257,6 +261,7 @@ impl RowKey for NoteId {
             (1, id) => ProviderId::read(id).map(NoteId::ProviderSecret),
             (2, []) => Some(NoteId::Cluster),
             (3, slot) => slot.try_into().ok().map(NoteId::Answer),
+            (4, id) => TenantId::read(id).map(NoteId::TenantDataKey),
             _ => None,
         }
     }

@@ -1,6 +1,6 @@
 //! A tenant: a customer of the installation. Nothing of one is ever seen by another.
 
-use crate::{Aggregate, Kept, Rates, Refusal, State, StreamId, TenantId, Timestamp};
+use crate::{Aggregate, CallId, Kept, Rates, Refusal, State, StreamId, TenantId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -20,13 +20,40 @@ pub enum Command {
         rates: Rates,
     },
     Close,
+    /// The bodies that were kept of its calls are erased: the note with its data key goes with this.
+    EraseBodies,
+    /// Somebody was shown the bodies of a call.
+    ReadBodies {
+        call: CallId,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
-    Created { name: String, rates: Rates },
-    RatesSet { rates: Rates },
+    Created {
+        name: String,
+        rates: Rates,
+    },
+    RatesSet {
+        rates: Rates,
+    },
     Closed,
+    /// It has a key for what is kept apart from the history; a note holds it, sealed.
+    DataKeyMade {
+        digest: [u8; 32],
+    },
+    /// The key was destroyed, and with it what it opened.
+    BodiesErased,
+    BodiesRead {
+        call: CallId,
+    },
+}
+
+impl Event {
+    /// Calls go on as before: it says nothing of how they are treated.
+    pub fn is_aside(&self) -> bool {
+        matches!(self, Event::DataKeyMade { .. } | Event::BodiesErased | Event::BodiesRead { .. })
+    }
 }
 
 impl Aggregate for Tenant {
@@ -41,7 +68,9 @@ impl Aggregate for Tenant {
             Command::Set { name, rates } if !self.made => Ok(vec![Event::Created { name, rates }]),
             Command::Set { rates, .. } if rates != self.rates => Ok(vec![Event::RatesSet { rates }]),
             Command::Set { .. } => Ok(Vec::new()),
-            Command::Close if !self.made => Err(Refusal::Unknown),
+            _ if !self.made => Err(Refusal::Unknown),
+            Command::EraseBodies => Ok(vec![Event::BodiesErased]),
+            Command::ReadBodies { call } => Ok(vec![Event::BodiesRead { call }]),
             Command::Close => Ok(vec![Event::Closed]),
         }
     }
@@ -51,6 +80,7 @@ impl Aggregate for Tenant {
             Event::Created { name, rates } => *self = Tenant { name: name.clone(), rates: *rates, made_at: at, made: true, closed: false },
             Event::RatesSet { rates } => self.rates = *rates,
             Event::Closed => self.closed = true,
+            Event::DataKeyMade { .. } | Event::BodiesErased | Event::BodiesRead { .. } => {}
         }
     }
 }

@@ -42,6 +42,7 @@ impl Role {
         match need {
             Need::Bill => true,
             Need::Read => self != Role::Billing,
+            Need::ReadBodies => matches!(self, Role::Owner | Role::Admin | Role::Auditor),
             Need::Operate => self <= Role::Operator,
             Need::Configure => self <= Role::Admin,
             Need::Own => self == Role::Owner,
@@ -60,6 +61,8 @@ pub enum Need {
     /// Reads usage, budgets and the proof of the books.
     Bill,
     Read,
+    /// Is shown what callers wrote and what they were answered.
+    ReadBodies,
     Operate,
     Configure,
     /// Makes and revokes tokens.

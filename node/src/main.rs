@@ -1,5 +1,6 @@
 //! The binary `tollgate`: one file a verb under `cli`.
 
+mod bodies;
 mod cli;
 mod telemetry;
 mod threads;

@@ -1,11 +1,12 @@
 //! The master key and what is made with it: sealed provider secrets, keyed hashes of virtual keys, fresh secrets.
 
+use actors::bodies::SealedKey;
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
     aead::{Aead, Payload},
 };
 use cluster_config::Secrets;
-use events::{NoteId, ProviderId, State, key::KeyHash};
+use events::{NoteId, ProviderId, State, TenantId, key::KeyHash};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::{
@@ -126,35 +127,56 @@ fn bound_to(provider: ProviderId) -> Vec<u8> {
     format!("provider secret {provider}").into_bytes()
 }
 
+fn key_of(tenant: TenantId) -> Vec<u8> {
+    format!("data key {tenant}").into_bytes()
+}
+
+impl Vault {
+    fn sealed(&self, aad: &[u8], plain: &[u8]) -> SealedKey {
+        let mut nonce = [0; NONCE_BYTES];
+        nonce.copy_from_slice(&chance()[..NONCE_BYTES]);
+        let sealed =
+            self.0.cipher.encrypt(&XNonce::from(nonce), Payload { msg: plain, aad }).expect("a secret is shorter than the cipher's limit");
+        let note = [&[SEALED], nonce.as_slice(), &sealed].concat();
+        (Sha256::digest(&note).into(), note)
+    }
+
+    fn opened(&self, aad: &[u8], note: &[u8]) -> Option<Vec<u8>> {
+        let (version, rest) = note.split_first()?;
+        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
+        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
+        let opened = self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad }).ok()?;
+        Some(opened).filter(|_| *version == SEALED)
+    }
+
+    /// A new data key for a tenant, sealed.
+    pub fn fresh_data_key(&self, tenant: TenantId) -> SealedKey {
+        self.sealed(&key_of(tenant), &chance())
+    }
+
+    /// The data key in a tenant's note; None if the note was sealed under another key, or is damaged.
+    pub fn unseal_data_key(&self, tenant: TenantId, note: &[u8]) -> Option<[u8; 32]> {
+        self.opened(&key_of(tenant), note)?.try_into().ok()
+    }
+}
+
 impl actors::ports::Vault for Vault {
     fn unseal(&self, provider: ProviderId, note: &[u8]) -> Option<String> {
-        String::from_utf8(self.unsealed_at(&bound_to(provider), note)?).ok()
+        String::from_utf8(self.opened(&bound_to(provider), note)?).ok()
     }
 }
 
 impl Secrets for Vault {
     fn seal(&mut self, provider: ProviderId, secret: &str) -> ([u8; 32], Vec<u8>) {
-        let note = self.seal_at(&bound_to(provider), secret.as_bytes());
-        (Sha256::digest(&note).into(), note)
+        self.sealed(&bound_to(provider), secret.as_bytes())
     }
 
     fn seal_at(&mut self, place: &[u8], text: &[u8]) -> Vec<u8> {
-        let mut nonce = [0; NONCE_BYTES];
-        nonce.copy_from_slice(&chance()[..NONCE_BYTES]);
-        let sealed = self
-            .0
-            .cipher
-            .encrypt(&XNonce::from(nonce), Payload { msg: text, aad: place })
-            .expect("what is sealed is shorter than the cipher's limit");
-        [&[SEALED], nonce.as_slice(), &sealed].concat()
+        self.sealed(place, text).1
     }
 
     fn unsealed_at(&self, place: &[u8], note: &[u8]) -> Option<Vec<u8>> {
-        let (version, rest) = note.split_first()?;
-        let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES)?;
-        let nonce: [u8; NONCE_BYTES] = nonce.try_into().ok()?;
-        let opened = self.0.cipher.decrypt(&XNonce::from(nonce), Payload { msg: sealed, aad: place }).ok()?;
-        (*version == SEALED).then_some(opened)
+        self.opened(place, note)
     }
 
     fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String> {
@@ -192,6 +214,17 @@ mod tests {
             assert_eq!(vault.unseal(ProviderId(3), &flipped), None, "byte {at}");
         }
         assert!(!note.windows(9).any(|window| window == b"sk-secret"));
+    }
+
+    #[test]
+    fn a_data_key_opens_only_for_its_tenant() {
+        let vault = Vault::new(&[7; 32]);
+        let (_, note) = vault.fresh_data_key(TenantId(3));
+        let key = vault.unseal_data_key(TenantId(3), &note);
+        assert!(key.is_some());
+        assert_ne!(key, vault.unseal_data_key(TenantId(3), &vault.fresh_data_key(TenantId(3)).1), "each is new");
+        assert_eq!(vault.unseal_data_key(TenantId(4), &note), None);
+        assert_eq!(Vault::new(&[8; 32]).unseal_data_key(TenantId(3), &note), None);
     }
 
     #[test]

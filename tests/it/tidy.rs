@@ -7,13 +7,14 @@ use std::{
 };
 
 /// Which crate may name which of ours.
-const EDGES: [(&str, &[&str]); 14] = [
+const EDGES: [(&str, &[&str]); 15] = [
     ("events", &[]),
     ("journal", &["events"]),
     ("store", &["events", "journal"]),
     ("raft", &["events", "journal", "store"]),
     ("dialects", &["events"]),
-    ("cluster-config", &["events", "dialects"]),
+    ("guards", &["events"]),
+    ("cluster-config", &["events", "dialects", "guards"]),
     ("actors", &["events", "journal", "dialects", "cluster-config"]),
     ("projections", &["events", "journal", "store"]),
     ("ingress", &["events", "journal", "actors", "dialects", "cluster-config", "projections"]),
@@ -21,7 +22,20 @@ const EDGES: [(&str, &[&str]); 14] = [
     ("provider-sim", &["dialects", "events"]),
     (
         "node",
-        &["events", "journal", "store", "raft", "actors", "dialects", "cluster-config", "projections", "ingress", "egress", "provider-sim"],
+        &[
+            "events",
+            "journal",
+            "store",
+            "raft",
+            "actors",
+            "dialects",
+            "guards",
+            "cluster-config",
+            "projections",
+            "ingress",
+            "egress",
+            "provider-sim",
+        ],
     ),
     ("tests", &[]),
     ("bench", &[]),
@@ -42,7 +56,7 @@ const HOMES: [(&str, &[&str]); 10] = [
 ];
 
 /// Crates without a clock, environment, file, chance or runtime.
-const PURE: [&str; 4] = ["events", "journal", "cluster-config", "dialects"];
+const PURE: [&str; 5] = ["events", "journal", "cluster-config", "dialects", "guards"];
 const NOT_IN_PURE: [&str; 12] =
     ["tokio", "ractor", "axum", "hyper", "hyper-util", "openraft", "redb", "getrandom", "rand", "dashmap", "parking_lot", "tracing"];
 const NOT_SAID_IN_PURE: [&str; 8] = ["SystemTime", "Instant::now", "std::env", "std::fs", "HashMap", "HashSet", "thread::", "TcpStream"];

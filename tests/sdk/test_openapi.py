@@ -1,5 +1,6 @@
 """The OpenAPI document is valid, true of every route, and enough to make a client from."""
 
+import itertools
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from conftest import ADMIN, BINARY, ROOT, Node
 from openapi import METHODS, Document, printed
 from openapi_spec_validator import validate
 from views import AUTHORIZED, config, traffic
+
+NUMBERS = itertools.count()
 
 # What a route of administration can answer that no route is named for.
 OF_ALL = {"unknown_url", "method_not_allowed"}
@@ -33,7 +36,7 @@ def node(sim, tmp_path_factory):
 
 
 def token(node, role, tenant=None):
-    body = {"name": f"{role} {tenant}", "role": role, **({"tenant": tenant} if tenant else {})}
+    body = {"name": f"{role} {next(NUMBERS)}", "role": role, **({"tenant": tenant} if tenant else {})}
     answer = httpx.post(f"{node.url}/api/v1/tokens", json=body, headers=AUTHORIZED)
     assert answer.status_code == 201, answer.text
     return answer.json()["secret"]

@@ -278,6 +278,7 @@ LABELS = {
     "tollgate_calls_total": {"endpoint", "outcome"}, "tollgate_attempts_total": {"provider", "result"}, "tollgate_tokens_total": {"class"}, "tollgate_refusals_total": {"code"},
     "tollgate_faults_total": {"code"}, "tollgate_breaker_open": {"provider"}, "tollgate_build_info": {"version"}, "tollgate_spans_total": {"result"},
     "tollgate_projection_lag_events": {"projection"}, "tollgate_projection_up": {"projection"},
+    "tollgate_request_log_records_total": {"result"},
 }
 HISTOGRAMS = [
     "tollgate_call_duration_seconds", "tollgate_overhead_seconds", "tollgate_time_to_first_byte_seconds", "tollgate_time_to_first_token_seconds", "tollgate_journal_append_seconds",

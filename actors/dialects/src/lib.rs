@@ -29,6 +29,7 @@ mod text;
 pub mod tokens;
 mod translate;
 mod usage;
+mod whole;
 
 pub use answer::{Answer, StreamFault, read_answer};
 pub use edit::{Edits, edit, output_limit_name};
@@ -40,3 +41,4 @@ pub use request::{Request, read_request};
 pub use stream::{Piece, Stream};
 pub use tokens::{Vocabulary, count, estimate, input_bound_by_bytes, input_tokens, vocabulary};
 pub use translate::{Translated, Translator, Unreadable, read_exchange, translate_error, translate_request};
+pub use whole::{WholeStream, whole_stream};

@@ -1,6 +1,6 @@
 //! From the tree of the file to the parts of the [`Config`], field by field.
 
-use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant};
+use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant, request_log};
 use crate::{
     fields::{self, Fields},
     problem::{Problems, did_you_mean},
@@ -23,6 +23,7 @@ pub(super) fn file(node: &Node, problems: &mut Problems) -> Config {
     Config {
         newest_catalogue,
         loss: loss(&file, problems),
+        request_log: request_log::read(&file, problems),
         budgets: budgets(&file, problems),
         providers: each(&file, "providers", problems, provider),
         models: each(&file, "models", problems, model),
@@ -38,7 +39,7 @@ fn each<T>(parent: &Fields<'_>, field: &str, problems: &mut Problems, item: fn(&
 }
 
 /// One of a few words.
-fn word<T: Copy>(parent: &Fields<'_>, field: &str, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
+pub(super) fn word<T: Copy>(parent: &Fields<'_>, field: &str, words: &[(&str, T)], problems: &mut Problems) -> Option<T> {
     let text = parent.text(field, problems)?;
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {
@@ -209,7 +210,8 @@ fn tenant(node: &Node, path: &str, problems: &mut Problems) -> Option<Tenant> {
     let fields = Fields::of(node, path, fields::TENANT, problems);
     let name = name(&fields, "name", problems);
     let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
-    Some(Tenant { path: path.to_owned(), name: name?, rates, loss, budgets })
+    let request_log = request_log::read(&fields, problems);
+    Some(Tenant { path: path.to_owned(), name: name?, rates, loss, request_log, budgets })
 }
 
 fn scope(node: &Node, path: &str, problems: &mut Problems) -> Option<Scope> {
@@ -219,7 +221,8 @@ fn scope(node: &Node, path: &str, problems: &mut Problems) -> Option<Scope> {
     let kind = checked(fields.at("kind"), kind.or(Some("scope")), values::name, problems);
     let parent = place(&fields, "parent", problems);
     let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
-    Some(Scope { path: path.to_owned(), name: name?, kind: kind?, parent: parent?, rates, loss, budgets })
+    let request_log = request_log::read(&fields, problems);
+    Some(Scope { path: path.to_owned(), name: name?, kind: kind?, parent: parent?, rates, loss, request_log, budgets })
 }
 
 fn key(node: &Node, path: &str, problems: &mut Problems) -> Option<Key> {
@@ -229,7 +232,8 @@ fn key(node: &Node, path: &str, problems: &mut Problems) -> Option<Key> {
     let models = key_models(&fields, problems);
     let secret = secret(fields.at("secret"), fields.text("secret", problems), values::secret, problems);
     let (rates, loss, budgets) = (rates(&fields, problems), loss(&fields, problems), budgets(&fields, problems));
-    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, loss, budgets, secret })
+    let request_log = request_log::read(&fields, problems);
+    Some(Key { path: path.to_owned(), name: name?, scope: scope?, models, rates, loss, request_log, budgets, secret })
 }
 
 fn key_models(of: &Fields<'_>, problems: &mut Problems) -> Option<Vec<String>> {

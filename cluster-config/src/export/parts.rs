@@ -5,11 +5,29 @@ use crate::{
     price,
 };
 use events::{
-    Money, Rates, budget,
+    Money, Rates, budget, limits,
     money::amount_text,
+    policy::{Bodies, Logged, RequestLog},
     price::Price,
     provider::{OnClientGone, Settings, Timeouts},
 };
+
+/// What is as it is by default is left out.
+pub(crate) fn request_log(log: &RequestLog) -> file::RequestLog {
+    file::RequestLog {
+        log: log.log.as_str(),
+        sample: (log.log == Logged::Sampled).then(|| amount_ppm(log.sample_ppm)),
+        keep: (log.keep_hours != limits::REQUEST_LOG_HOURS).then(|| format!("{}h", log.keep_hours)),
+        mask: log.mask.iter().map(|rule| escaped(rule)).collect(),
+        bodies: (log.bodies != Bodies::Both).then(|| log.bodies.as_str()),
+        media: log.media.then_some("keep"),
+    }
+}
+
+/// A share as a decimal.
+fn amount_ppm(ppm: u32) -> String {
+    Money(i128::from(ppm) * 1_000_000).to_string()
+}
 
 /// But for its tenant and its key.
 pub(crate) fn provider(settings: &Settings) -> file::Provider {

@@ -35,6 +35,7 @@ struct Draft {
 struct Said {
     rates: file::Rates,
     loss: Option<&'static str>,
+    log: Option<file::RequestLog>,
     budgets: Vec<(file::Budget, Vec<usize>, Vec<usize>)>,
 }
 
@@ -84,13 +85,26 @@ fn budget() -> impl Strategy<Value = (file::Budget, Vec<usize>, Vec<usize>)> {
 fn said() -> impl Strategy<Value = Said> {
     let count = || option::weighted(0.3, 1..1u64 << 53);
     let losses = vec!["warn", "image=warn, sampling=pass", "", " refuse\n"];
-    (count(), count(), count(), option::weighted(0.3, select(losses)), vec(budget(), 0..3)).prop_map(
-        |(rpm, tpm, parallel, loss, budgets)| Said {
+    let log = option::weighted(0.3, request_log());
+    (count(), count(), count(), option::weighted(0.3, select(losses)), log, vec(budget(), 0..3)).prop_map(
+        |(rpm, tpm, parallel, loss, log, budgets)| Said {
             rates: file::Rates { rpm_limit: rpm, tpm_limit: tpm, max_parallel_requests: parallel },
             loss,
+            log,
             budgets,
         },
     )
+}
+
+fn request_log() -> impl Strategy<Value = file::RequestLog> {
+    let keep = option::of((1..90 * 24u32).prop_filter("the default is left out", |hours| *hours != 7 * 24));
+    let rules = select(vec!["email", "iban", "$$.messages[*].content", "$$.a['b c'][*]"]).prop_map(str::to_owned);
+    let log = select(vec![("off", false), ("all", false), ("errors", false), ("sampled", true)]);
+    let (bodies, media) = (option::of(select(vec!["request", "answer"])), option::of(Just("keep")));
+    (log, 1..1_000_000u32, keep, vec(rules, 0..3), bodies, media).prop_map(|((log, sampled), ppm, keep, mask, bodies, media)| {
+        let sample = sampled.then(|| events::Money(i128::from(ppm) * 1_000_000).to_string());
+        file::RequestLog { log, sample, keep: keep.map(|hours| format!("{hours}h")), mask, bodies, media }
+    })
 }
 
 fn settings() -> impl Strategy<Value = Settings> {
@@ -151,9 +165,10 @@ impl Draft {
             budgets: budgets(said),
             rates: said.rates.clone(),
             loss: said.loss.map(str::to_owned),
+            request_log: said.log.clone(),
         });
         let (tenants, loss) = (tenants.collect(), self.platform.loss.map(str::to_owned));
-        File { providers, models, tenants, scopes, keys, budgets: budgets(&self.platform), loss }
+        File { providers, models, tenants, scopes, keys, budgets: budgets(&self.platform), loss, request_log: self.platform.log.clone() }
     }
 
     fn providers(&self, tenant: &dyn Fn(usize) -> String) -> Vec<file::Provider> {
@@ -201,6 +216,7 @@ impl Draft {
                 budgets: budgets(said),
                 rates: said.rates.clone(),
                 loss: said.loss.map(str::to_owned),
+                request_log: said.log.clone(),
             });
             places.push((owner, NAMES[*name]));
         }
@@ -226,6 +242,7 @@ impl Draft {
                 rates: said.rates.clone(),
                 budgets: budgets(said),
                 loss: said.loss.map(str::to_owned),
+                request_log: said.log.clone(),
                 secret: (name % 2 == 0).then(|| format!("secret-{}-{name}", owner.escape_default())),
             }
         });

@@ -117,6 +117,7 @@ impl Reader<'_> {
             rates: rates(&mut entry, left),
             budgets: self.budgets(&mut entry, left),
             loss: None,
+            request_log: None,
         };
         entry.rest(reasons::TEAM, left);
         scope
@@ -168,6 +169,7 @@ impl Reader<'_> {
             budgets: self.budgets(&mut entry, left),
             secret: self.secret(&mut entry, left),
             loss: None,
+            request_log: None,
         };
         entry.rest(reasons::KEY, left);
         Ok(key)

@@ -1,12 +1,12 @@
 //! One entry of a file, or its top level, set as a whole: its budgets are those that it names. And what a tenant's own administrators may.
 
-use super::{Change, Op, Plan, Secrets, Step, names, names::Names, plan};
+use super::{Change, Op, Plan, Secrets, Step, fields, names, names::Names, plan};
 use crate::{
     Problem,
     config::{Budget, Config, places},
     problem::Problems,
 };
-use events::{KeyId, Owner, State, TenantId, budget, key, key::KeyHash};
+use events::{KeyId, Owner, State, TenantId, budget, key, key::KeyHash, policy};
 use std::collections::BTreeMap;
 
 /// As [`plan()`] without prune, but that an owner's budgets that its entry does not name are closed. Of a file without entries the
@@ -52,14 +52,25 @@ fn planned(config: &Config, state: &State, secrets: &mut dyn Secrets) -> Result<
     owners.extend(keys.filter_map(|(key, home)| Some((Owner::Key(*names.keys.get(&place(home, &key.name)?)?), &*key.budgets))));
     if config.has_no_entries() {
         owners.push((Owner::Platform, &config.budgets));
-        let is_ruled = state.books.policies.get(&Owner::Platform).is_some_and(|policy| !policy.settings.is_empty());
-        if config.loss.is_none() && is_ruled {
-            plan.changes.push(Change { op: Op::Update, kind: "policy", name: "platform".into(), fields: Vec::new() });
-            plan.steps.push(Step::Policy(Owner::Platform, events::policy::Command::Set(Vec::new())));
-        }
+        rule_platform(&mut plan, config, state);
     }
     owners.into_iter().for_each(|(owner, budgets)| close_others(&mut plan, state, owner, budgets));
     Ok((plan, made))
+}
+
+/// What the platform says is what the file says, and nothing else.
+fn rule_platform(plan: &mut Plan, config: &Config, state: &State) {
+    plan.steps.retain(|step| !matches!(step, Step::Policy(Owner::Platform, _)));
+    plan.changes.retain(|change| change.kind != "policy");
+    let known = state.books.policies.get(&Owner::Platform);
+    let loss = config.loss.clone().map(policy::Setting::Losses);
+    let settings: Vec<policy::Setting> = loss.into_iter().chain(config.request_log.clone().map(policy::Setting::RequestLog)).collect();
+    if known.map_or(&[][..], |policy| &policy.settings) != settings {
+        let before = known.map(|policy| (policy.losses(), policy.request_log())).unwrap_or_default();
+        let fields = fields::policy(before, (config.loss.as_deref(), config.request_log.as_ref()));
+        plan.changes.push(Change { op: Op::Update, kind: "policy", name: "platform".into(), fields });
+        plan.steps.push(Step::Policy(Owner::Platform, policy::Command::Set(settings)));
+    }
 }
 
 /// Closes the open budgets of an owner that are not among these.

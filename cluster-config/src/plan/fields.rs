@@ -5,7 +5,7 @@ use crate::{
     export::parts,
     file,
 };
-use events::{ScopeId, State, TenantId, budget, key, model, provider, scope, tenant};
+use events::{ScopeId, State, TenantId, budget, key, model, policy::RequestLog, provider, scope, tenant};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -163,8 +163,12 @@ pub(super) fn budget(before: Option<&budget::Budget>, identity: &budget::Identit
     between(&before.map(form).unwrap_or_default(), &form(&after))
 }
 
-pub(super) fn policy(before: Option<&str>, after: Option<&str>) -> Vec<Field> {
-    vec![Field { path: "loss".into(), before: before.into(), after: after.into() }]
+/// What an owner says about losses, and about bodies.
+type Said<'a> = (Option<&'a str>, Option<&'a RequestLog>);
+
+pub(super) fn policy(before: Said<'_>, after: Said<'_>) -> Vec<Field> {
+    let shown = |(loss, log): Said<'_>| json!({"loss": loss, "request_log": log.map(parts::request_log)});
+    between(&shown(before), &shown(after))
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use events::{
     key::{Key, KeyHash},
     limits,
     model::Model,
+    policy::{Logged, RequestLog},
     price::Price,
     scope::Scope,
 };
@@ -89,11 +90,12 @@ impl View {
         levels.push(level(Owner::Tenant(key.tenant), &tenant_name, "tenant", tenant.map(|tenant| tenant.rates).unwrap_or_default()));
         let owners = levels.iter().map(|level| level.owner).chain([Owner::Platform]);
         let losses = losses(state, owners.clone());
+        let request_log = request_log(state, owners.clone());
         let budgets = owners.filter_map(|owner| self.budgets.get(&owner)).flat_map(|budgets| budgets.iter().cloned()).collect();
         let (name, models) = (key.name.clone(), key.models.clone());
         let previous = state.books.overlaps.get(&id).map(|overlap| (overlap.previous.hash, overlap.until));
         let (tenant, state, hash) = (key.tenant, key_state, key.hash);
-        Principal { key: id, name, tenant, tenant_name, state, levels, budgets, models, losses, hash, previous }
+        Principal { key: id, name, tenant, tenant_name, state, levels, budgets, models, losses, request_log, hash, previous }
     }
 
     pub(super) fn budget_changed(&mut self, state: &State, id: BudgetId) {
@@ -192,6 +194,12 @@ fn losses(state: &State, owners: impl Iterator<Item = Owner>) -> LossRules {
     let mut rules: Vec<LossRules> = said.filter_map(|rules| rules.parse().ok()).collect();
     rules.reverse();
     rules.into_iter().fold(LossRules::default(), LossRules::then)
+}
+
+/// What the nearest owner says that says something; None: nothing is kept.
+fn request_log(state: &State, mut owners: impl Iterator<Item = Owner>) -> Option<Arc<RequestLog>> {
+    let said = owners.find_map(|owner| state.books.policies.get(&owner)?.request_log())?;
+    (said.log != Logged::Off).then(|| Arc::new(said.clone()))
 }
 
 fn is_open(budget: &Budget) -> bool {

@@ -14,7 +14,9 @@ pub fn tenant(id: TenantId, event: &tenant::Event, state: &State) -> Value {
     match event {
         tenant::Event::Created { name, rates } => json!({"name": name, "rates": parts::rates(rates)}),
         tenant::Event::RatesSet { rates } => json!({"name": tenant_name(state, id), "rates": parts::rates(rates)}),
-        tenant::Event::Closed => json!({"name": tenant_name(state, id)}),
+        tenant::Event::Closed | tenant::Event::BodiesErased => json!({"name": tenant_name(state, id)}),
+        tenant::Event::DataKeyMade { digest } => json!({"name": tenant_name(state, id), "digest": parts::hex(digest)}),
+        tenant::Event::BodiesRead { call } => json!({"name": tenant_name(state, id), "call": call.to_string()}),
     }
 }
 
@@ -135,8 +137,19 @@ pub fn budget(id: BudgetId, event: &budget::Event, state: &State) -> Value {
 /// What an owner says: each setting under its name in the configuration.
 pub fn policy(owner: Owner, event: &said::Event, state: &State) -> Value {
     let said::Event::Set(settings) = event;
-    let losses = settings.iter().map(|said::Setting::Losses(rules)| rules.as_str()).next();
-    json!({"owner": parts::owner(owner, state), "loss": losses})
+    let said = said::Policy { settings: settings.clone() };
+    let mut data = json!({"owner": parts::owner(owner, state), "loss": said.losses()});
+    if let (Some(log), Value::Object(fields)) = (said.request_log(), &mut data) {
+        let keep = format!("{}h", log.keep_hours);
+        fields.insert(
+            "request_log".into(),
+            json!({
+                "log": log.log.as_str(), "sample": parts::share(log.sample_ppm), "keep": keep, "mask": log.mask,
+                "bodies": log.bodies.as_str(), "media": if log.media { "keep" } else { "leave_out" },
+            }),
+        );
+    }
+    data
 }
 
 pub fn node(event: &node::Event) -> Value {

@@ -40,4 +40,6 @@ fn roles_stand_above_each_other() {
         assert_eq!(role.iter().filter(|may| **may).count(), 5 - at, "{:?}", Role::ALL[at]);
         assert!(role.is_sorted_by(|a, b| a >= b));
     }
+    let readers: Vec<_> = Role::ALL.into_iter().filter(|role| role.may(Need::ReadBodies)).collect();
+    assert_eq!(readers, [Role::Owner, Role::Admin, Role::Auditor]);
 }

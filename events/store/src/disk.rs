@@ -5,7 +5,7 @@ use journal::disk::{Disk, DiskFile, DiskLock};
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
     io,
-    os::unix::fs::FileExt as _,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -46,7 +46,7 @@ impl Disk for RealDisk {
     }
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).open(self.path(name));
+        let made = OpenOptions::new().read(true).write(true).create(true).truncate(true).mode(0o600).open(self.path(name));
         Ok(Arc::new(RealFile(self.named(name, made)?)))
     }
 

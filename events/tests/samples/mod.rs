@@ -79,6 +79,9 @@ samples! {
     Event::Key(_, key::Event::Rotated { .. }) => Event::Key(KEY, key::Event::Rotated { secret: secret(4), until: at() });
     Event::Key(_, key::Event::Revoked) => Event::Key(KEY, key::Event::Revoked);
     Event::Scope(_, scope::Event::Closed) => Event::Scope(SCOPE, scope::Event::Closed);
+    Event::Tenant(_, tenant::Event::DataKeyMade { .. }) => Event::Tenant(TENANT, tenant::Event::DataKeyMade { digest: [0x3c; 32] });
+    Event::Tenant(_, tenant::Event::BodiesRead { .. }) => Event::Tenant(TENANT, tenant::Event::BodiesRead { call: a_call() });
+    Event::Tenant(_, tenant::Event::BodiesErased) => Event::Tenant(TENANT, tenant::Event::BodiesErased);
     Event::Tenant(_, tenant::Event::Closed) => Event::Tenant(TENANT, tenant::Event::Closed);
 }
 

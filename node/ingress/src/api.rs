@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod asking;
 mod audit;
+mod bodies;
 mod budgets;
 mod calls;
 mod capabilities;

@@ -15,6 +15,9 @@ pub struct Flags {
     /// Shows calls from now on, each when it has ended, until it is told to stop.
     #[arg(long)]
     follow: bool,
+    /// Shows what was kept of the bodies of this call.
+    #[arg(long, value_name = "CALL", conflicts_with = "follow")]
+    bodies: Option<String>,
     /// So long before now, as 90m, 24h or 7d; else a day.
     #[arg(long)]
     since: Option<String>,
@@ -58,6 +61,10 @@ const WAITED_FOR_MAX: usize = 1_000;
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;
+    if let Some(call) = &flags.bodies {
+        println!("{:#}", client.get(&format!("calls/{call}/bodies"), &[])?);
+        return Ok(ExitCode::SUCCESS);
+    }
     let mut parameters =
         given([("since", flags.since.clone()), ("status", flags.status.clone()), ("limit", Some(flags.limit.to_string()))]);
     parameters.extend(given([("request_id", flags.request_id.clone()), ("trace_id", flags.trace_id.clone())]));

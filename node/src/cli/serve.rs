@@ -2,6 +2,7 @@
 
 use super::Failure;
 use crate::{
+    bodies::{self, RequestLog},
     telemetry::{self, Telemetry},
     threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
     vault::{Keeping, Vault},
@@ -56,6 +57,9 @@ pub struct Flags {
     /// From so many MiB of free disk on it is admitted again.
     #[arg(long, default_value_t = limits::DISK_OK >> 20)]
     disk_ok_mib: u64,
+    /// MiB of bodies of calls that are kept, where the configuration asks for it; the oldest go first.
+    #[arg(long, default_value_t = limits::REQUEST_LOG_MIB)]
+    request_log_mib: u64,
     /// Threads that carry calls; else as many as there are cores.
     #[arg(long)]
     reactors: Option<u16>,
@@ -88,6 +92,13 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let lanes = flags.reactors.unwrap_or_else(cores).clamp(1, limits::LANES_MAX);
     let core_thread = CoreThread::start(make_ports(&flags, data, vault.clone()), lanes)?;
     let core = core_thread.core.clone().with_telemetry(telemetry.clone());
+    let settings = bodies::Settings {
+        disk: disk.clone(),
+        bytes_max: flags.request_log_mib.saturating_mul(1 << 20),
+        disk_low: flags.disk_low_mib.saturating_mul(1 << 20),
+    };
+    let (bodies, keeping) = RequestLog::start(core.clone(), vault.clone(), settings)?;
+    let core = core.with_bodies(Arc::new(bodies));
     let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk, flags.disk_low_mib.saturating_mul(1 << 20))?;
     let maker: SecretsMaker = {
         let vault = vault.clone();
@@ -125,6 +136,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     for reactor in reactors {
         let _ = reactor.join(); // a panic there was told by the hook
     }
+    keeping.stop();
     core_thread.stop();
     runner.stop();
     telemetry.stop();

@@ -52,6 +52,7 @@ impl Sample {
             span: Span { context: Context { trace_id: 1 << 100, span_id: 2, flags: 1 }, parent: Some(3), state: None },
             principal: Principal {
                 previous: None,
+                request_log: None,
                 key: KeyId(1),
                 name: "app".into(),
                 tenant: TenantId(1),

@@ -1,4 +1,5 @@
-//! `GET | PUT /api/v1/platform`: what stands at the top of the configuration file, as one entry: the platform's own budgets, and `loss`.
+//! `GET | PUT /api/v1/platform`: what stands at the top of the configuration file, as one entry: the platform's own budgets, `loss` and
+//! `request_log`.
 
 use super::{
     Asking, Problem, Sent,
@@ -14,7 +15,7 @@ use events::token::Need;
 use serde_json::{Value, json};
 
 /// What may stand in it.
-const FIELDS: [&str; 2] = ["budgets", "loss"];
+const FIELDS: [&str; 3] = ["budgets", "loss", "request_log"];
 
 pub(crate) async fn get(asking: Asking) -> Response {
     let answer = async {
@@ -45,10 +46,12 @@ pub(crate) async fn put(asking: Asking, sent: Sent) -> Response {
 fn spec(body: &[u8]) -> Result<Value, Problem> {
     let wrong = |detail: String| Problem::new(StatusCode::BAD_REQUEST, "invalid_body", detail);
     let spec: Value = serde_json::from_slice(body).map_err(|error| wrong(format!("the body is no JSON: {error}")))?;
-    let fields = spec.as_object().ok_or_else(|| wrong("the body must be an object of `budgets` and `loss`".into()))?;
+    let fields = spec.as_object().ok_or_else(|| wrong("the body must be an object of `budgets`, `loss` and `request_log`".into()))?;
     match fields.keys().find(|field| !FIELDS.contains(&field.as_str())) {
         None => Ok(spec),
-        Some(field) => Err(Problem::parameter(field, "this takes `budgets` and `loss`; everything else has a route of its own")),
+        Some(field) => {
+            Err(Problem::parameter(field, "this takes `budgets`, `loss` and `request_log`; everything else has a route of its own"))
+        }
     }
 }
 

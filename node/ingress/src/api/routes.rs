@@ -11,8 +11,8 @@
 //! ```
 
 use super::{
-    Asking, Path, Sent, apply, audit, budgets, calls, capabilities, document, entries, events, explain, export, ledger, platform, prices,
-    projections, providers,
+    Asking, Path, Sent, apply, audit, bodies, budgets, calls, capabilities, document, entries, events, explain, export, ledger, platform,
+    prices, projections, providers,
     route::{
         Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, position, post, put, query,
         range, user, word, words,
@@ -208,8 +208,18 @@ fn configuration() -> [Route; 10] {
     ]
 }
 
-fn questions() -> [Route; 7] {
+fn questions() -> [Route; 9] {
     [
+        get("/api/v1/calls/{id}/bodies", "get_call_bodies", bodies::get)
+            .says("calls", "What was asked and answered, if the request log kept it. That it was read is recorded.")
+            .needs(Need::ReadBodies)
+            .answers::<schema::CallBodies>(200, "They are there.")
+            .problems(&["not_found", "bodies_not_kept"]),
+        delete("/api/v1/tenants/{name}/bodies", "erase_bodies", bodies::erase)
+            .says("calls", "Erases what is kept of a tenant's calls, at once and for good.")
+            .needs(Need::Configure)
+            .answers::<schema::BodiesErased>(200, "They are gone.")
+            .problems(&["not_found", "ambiguous"]),
         get("/api/v1/usage", "list_usage", usage::list)
             .says("usage", "What was used, by any dimension and step of time.")
             .needs(Need::Bill)

@@ -11,7 +11,7 @@ const fn code(code: &'static str, status: u16, means: &'static str) -> Code {
     Code { code, status, means }
 }
 
-pub(in crate::api) const CODES: [Code; 22] = [
+pub(in crate::api) const CODES: [Code; 23] = [
     code("invalid_parameter", 400, "a parameter is unknown or cannot be taken; `path` names it"),
     code("invalid_body", 400, "the body cannot be read"),
     code("incomplete_body", 400, "the body broke off"),
@@ -21,6 +21,7 @@ pub(in crate::api) const CODES: [Code; 22] = [
     code("role_not_allowed", 403, "the token's role may not do this"),
     code("platform_only", 403, "the token is of one tenant, and this is of all"),
     code("not_found", 404, "there is no such thing, or it is too old"),
+    code("bodies_not_kept", 404, "the call is there, its bodies are not; `detail` says why"),
     code("unknown_url", 404, "there is no such route"),
     code("method_not_allowed", 405, "the route has no such method"),
     code("request_timeout", 408, "the body did not come in time"),

@@ -114,6 +114,37 @@ call!(
     CallExplained { explanation: Explanation }
 );
 
+/// What the request log kept of a call, masked.
+#[derive(ToSchema)]
+pub(in crate::api) struct CallBodies {
+    #[schema(example = "call_bodies")]
+    object: String,
+    call: String,
+    #[schema(format = DateTime)]
+    at: String,
+    endpoint: String,
+    /// As its caller sent it.
+    #[schema(required)]
+    request: Option<Value>,
+    /// As its caller got it; a stream as the answer that it comes to.
+    #[schema(required)]
+    answer: Option<Value>,
+    /// Rules that found something.
+    masked: Vec<String>,
+    #[schema(format = DateTime)]
+    expires_at: String,
+}
+
+/// Nothing of a tenant's calls is kept any more.
+#[derive(ToSchema)]
+pub(in crate::api) struct BodiesErased {
+    #[schema(example = "call_bodies")]
+    object: String,
+    tenant: String,
+    tenant_id: String,
+    deleted: bool,
+}
+
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
 pub(in crate::api) enum CallStatus {

@@ -109,6 +109,8 @@ pub(in crate::api) struct PlatformEntry {
     budgets: Vec<Value>,
     #[schema(required = false)]
     loss: String,
+    #[schema(required = false)]
+    request_log: Value,
 }
 
 /// What one candidate of a model costs.
