@@ -115,6 +115,7 @@ fn node_type(event: &node::Event) -> &'static str {
         node::Event::Started { .. } => "tollgate.node.started.v1",
         node::Event::Lost => "tollgate.node.lost.v1",
         node::Event::Removed => "tollgate.node.removed.v1",
+        node::Event::Restored { .. } => "tollgate.node.restored.v1",
     }
 }
 

@@ -197,3 +197,11 @@ pub const REQUEST_LOG_BODY_BYTES_MAX: usize = 2 << 20;
 pub const REQUEST_LOG_SEGMENT_BYTES_MAX: u64 = 8 << 20;
 /// Bytes of bodies that a node keeps, in MiB, unless it is told otherwise.
 pub const REQUEST_LOG_MIB: u64 = 1_024;
+/// Largest record of a backup, in bytes: what a row or an event may be when it is decoded.
+pub const BACKUP_RECORD_BYTES_MAX: usize = 8 << 20;
+/// Bytes of events that are gathered before they are written when a backup is read.
+pub const BACKUP_STEP_BYTES: usize = 1 << 20;
+/// Backups that a node makes at once: each reads the whole history.
+pub const BACKUPS_MAX: usize = 1;
+/// Recipients of one backup: each is a line of its head.
+pub const BACKUP_RECIPIENTS_MAX: usize = 20;

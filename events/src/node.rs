@@ -34,9 +34,17 @@ pub enum Command {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Event {
     Joined,
-    Started { boot: Boot, lanes: u16 },
+    Started {
+        boot: Boot,
+        lanes: u16,
+    },
     Lost,
     Removed,
+    /// The cluster was brought back from a backup: what was behind this position is gone. The session of the backup has ended.
+    Restored {
+        position: u64,
+        made_at: Timestamp,
+    },
 }
 
 /// What a node owes: records for the calls that an ended session left open.
@@ -74,7 +82,7 @@ impl Aggregate for Node {
                 self.end();
                 (self.boot, self.live, self.lanes, self.started_at, self.joined) = (*boot, true, *lanes, at, true);
             }
-            Event::Lost => self.end(),
+            Event::Lost | Event::Restored { .. } => self.end(),
             Event::Removed => {
                 self.end();
                 self.removed = true;

@@ -144,7 +144,7 @@ impl State {
             Event::Budget(id, event) => self.books.budgets.entry(*id).apply(event, at),
             Event::Node(id, event) => {
                 self.books.nodes.entry(*id).apply(event, at);
-                if matches!(event, node::Event::Started { .. } | node::Event::Lost | node::Event::Removed) {
+                if !matches!(event, node::Event::Joined) {
                     self.due.push(StreamId::Node(*id));
                 }
             }

@@ -72,6 +72,7 @@ pub struct Plan {
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
     pub projections: projections::Projections,
     pub queries: Arc<Semaphore>,
+    pub backups: Arc<Semaphore>,
     pub closing: watch::Receiver<bool>,
 }
 
@@ -110,10 +111,10 @@ pub fn reactor(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<JoinHandle<()>
 
 /// Starts what a reactor does; each listener's task ends with its last connection.
 async fn run(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<Vec<tokio::task::JoinHandle<()>>, Failure> {
-    let Plan { core, setup, hasher, places, administration, admin, metrics, projections, queries, closing } = plan;
+    let Plan { core, setup, hasher, places, administration, admin, metrics, projections, queries, backups, closing } = plan;
     let wire = Arc::new(Egress::new(setup));
     let reactor = Reactor::start(core, lane, wire).await?;
-    let app = App { reactor, hasher, places, administration, admin, metrics, projections, queries };
+    let app = App { reactor, hasher, places, administration, admin, metrics, projections, queries, backups };
     let listeners: Vec<_> = doors.iter().map(|door| listen(door.address)).collect::<Result<_, _>>()?;
     let serving =
         listeners.into_iter().zip(doors).map(|(listener, door)| tokio::spawn(serve(listener, app.clone(), door.doors, closing.clone())));

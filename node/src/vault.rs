@@ -85,6 +85,11 @@ impl Vault {
         Ok(Vault::new(&key))
     }
 
+    /// With the key in a file.
+    pub fn of_file(path: &Path) -> Result<Vault, VaultFault> {
+        read(path).map(|key| Vault::new(&key))
+    }
+
     /// HMAC of a shown key.
     pub fn hash(&self, secret: &str) -> KeyHash {
         let mut mac = self.0.hasher.clone();
@@ -105,12 +110,12 @@ fn parse(text: &str) -> Option<[u8; 32]> {
     digits.filter(|_| text.len() == 64)?.try_into().ok()
 }
 
-fn read(path: &Path) -> Result<[u8; 32], VaultFault> {
+pub fn read(path: &Path) -> Result<[u8; 32], VaultFault> {
     let text = std::fs::read_to_string(path).map_err(|error| VaultFault::File { path: path.into(), error })?;
     parse(&text).ok_or_else(|| VaultFault::Form(path.display().to_string()))
 }
 
-fn write(path: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
+pub fn write(path: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
     let file = || -> std::io::Result<()> {
         if let Some(folder) = path.parent() {
             std::fs::create_dir_all(folder)?;

@@ -32,7 +32,7 @@ impl Checkpoint {
     }
 }
 
-fn leaf_digest(record: &Recorded) -> [u8; 32] {
+pub(crate) fn leaf_digest(record: &Recorded) -> [u8; 32] {
     Sha256::digest(&record.leaf).into()
 }
 
@@ -64,7 +64,7 @@ impl Place {
     }
 }
 
-fn found(projection: &dyn Projection, file: &str, place: &Place) -> Result<(Rows, World, Checkpoint), Fault> {
+pub(crate) fn found(projection: &dyn Projection, file: &str, place: &Place) -> Result<(Rows, World, Checkpoint), Fault> {
     let rows = Rows::open(&*place.disk, FOLDER, file, place.cache_bytes)?;
     let Some(meta) = rows.meta()? else {
         return Ok((rows, World::default(), Checkpoint::start(projection.form())));

@@ -13,11 +13,13 @@ mod key;
 pub mod providers;
 mod runner;
 pub mod usage;
+mod verify;
 mod view;
 mod world;
 
 pub use runner::{Projections, Runner};
 pub use store::rows::Order;
+pub use verify::verify;
 pub use view::{Snapshot, Status, View};
 pub use world::World;
 

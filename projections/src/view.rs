@@ -116,19 +116,21 @@ impl View {
 
     /// A digest over keys and values in order, and the position that it is as of: equal after every rebuild.
     pub fn digest(&self) -> Result<(u64, String), Fault> {
-        self.read(|snapshot| {
-            let mut digest = Sha256::new();
-            snapshot.rows.visit(&[], &[u8::MAX; 64], Order::Ascending, &mut |key, value| {
-                digest.update((key.len() as u32).to_le_bytes());
-                digest.update(key);
-                digest.update((value.len() as u32).to_le_bytes());
-                digest.update(value);
-                ControlFlow::Continue(())
-            })?;
-            let hex = digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-            Ok((snapshot.next, hex))
-        })
+        self.read(|snapshot| Ok((snapshot.next, digest(snapshot.rows)?)))
     }
+}
+
+/// Over keys and values in order.
+pub(crate) fn digest(rows: &Reading<'_>) -> Result<String, Fault> {
+    let mut digest = Sha256::new();
+    rows.visit(&[], &[u8::MAX; 64], Order::Ascending, &mut |key, value| {
+        digest.update((key.len() as u32).to_le_bytes());
+        digest.update(key);
+        digest.update((value.len() as u32).to_le_bytes());
+        digest.update(value);
+        ControlFlow::Continue(())
+    })?;
+    Ok(digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// Rows as of one moment, and the names that belong to them.

@@ -17,7 +17,8 @@ const EDGES: [(&str, &[&str]); 15] = [
     ("cluster-config", &["events", "dialects", "guards"]),
     ("actors", &["events", "journal", "dialects", "cluster-config"]),
     ("projections", &["events", "journal", "store"]),
-    ("ingress", &["events", "journal", "actors", "dialects", "cluster-config", "projections"]),
+    ("backup", &[]),
+    ("ingress", &["events", "journal", "actors", "dialects", "cluster-config", "projections", "backup"]),
     ("egress", &["actors", "events"]),
     ("provider-sim", &["dialects", "events"]),
     (
@@ -32,6 +33,7 @@ const EDGES: [(&str, &[&str]); 15] = [
             "guards",
             "cluster-config",
             "projections",
+            "backup",
             "ingress",
             "egress",
             "provider-sim",
@@ -43,6 +45,7 @@ const EDGES: [(&str, &[&str]); 15] = [
 
 /// One home for each heavy dependency.
 const HOMES: [(&str, &[&str]); 10] = [
+    ("age", &["backup"]),
     ("ractor", &["actors"]),
     ("axum", &["ingress"]),
     ("utoipa", &["ingress"]),

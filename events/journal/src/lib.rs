@@ -1,6 +1,7 @@
 //! The journal's port, and what needs no runtime: the in-memory journal, segments, history, the hash tree, the conformance suite.
 //! Pure but for the ports [`disk::Disk`] and [`Clock`], which others implement.
 
+pub mod backup;
 pub mod disk;
 pub mod frame;
 pub mod history;
@@ -47,6 +48,10 @@ pub trait Reader: Send + Sync {
     fn end(&self) -> u64;
     /// Events from a position on, at most so many; fewer at the end, or where they are many bytes.
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault>;
+    /// The state as of one moment, for a backup. The events before it are in the history by then.
+    fn taken(&self) -> Result<backup::Taken, ReadFault> {
+        Err(ReadFault("this journal is in memory only".into()))
+    }
 }
 
 /// Follows what is applied. Must be quick and must not call back into the journal.

@@ -12,6 +12,7 @@ mod open;
 mod port;
 mod recovery;
 mod replica;
+mod restore;
 mod stores;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ mod writer;
 
 pub use open::Settings;
 pub use port::RaftJournal;
+pub use restore::{restore, unpack};
 pub use verify::{Report, verify};
 
 use std::time::Duration;

@@ -16,7 +16,9 @@ use events::{
     limits::ENTRY_BYTES_MAX,
     transaction::{Group, GroupOutcome},
 };
-use journal::{AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, Reader, check_at_the_door, history::HistoryReader};
+use journal::{
+    AppendFault, Clock, Future, Health, Journal, Observer, ReadFault, Reader, backup::Taken, check_at_the_door, history::HistoryReader,
+};
 use openraft::{
     async_runtime::WatchReceiver,
     error::{ClientWriteError, RaftError},
@@ -26,6 +28,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
+use store::{StateStore, Stored};
 use tokio::time::{Instant, sleep, timeout};
 
 pub(crate) type Engine = openraft::Raft<TypeConfig, Machine>;
@@ -212,16 +215,26 @@ fn entries_of(groups: Vec<Group>) -> Result<Vec<Vec<Group>>, AppendFault> {
     Ok(entries)
 }
 
-/// What followers read: history only, without the core thread.
-struct FromHistory(HistoryReader);
+/// What followers read: history and what is stored of the state, without the core thread.
+struct FromHistory {
+    history: HistoryReader,
+    state: Arc<StateStore>,
+    cluster: [u8; 16],
+}
 
 impl Reader for FromHistory {
     fn end(&self) -> u64 {
-        self.0.len()
+        self.history.len()
     }
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, ReadFault> {
-        self.0.read(from, limit, READ_BYTES).map_err(|error| ReadFault(error.to_string()))
+        self.history.read(from, limit, READ_BYTES).map_err(|error| ReadFault(error.to_string()))
+    }
+
+    fn taken(&self) -> Result<Taken, ReadFault> {
+        let Stored { rows, meta } = self.state.stored().map_err(|error| ReadFault(error.to_string()))?.unwrap_or_default();
+        let store::Meta { n, frontier, digests, time, .. } = meta;
+        Ok(Taken { cluster: self.cluster, n, frontier, digests, time, rows })
     }
 }
 
@@ -239,7 +252,9 @@ impl Journal for RaftJournal {
     }
 
     fn reader(&self) -> Arc<dyn Reader> {
-        Arc::new(FromHistory(self.keeper.stores().reader()))
+        let stores = self.keeper.stores();
+        let cluster = self.dir.lock().as_ref().map_or([0; 16], |dir| dir.cluster);
+        Arc::new(FromHistory { history: stores.reader(), state: stores.state(), cluster })
     }
 
     fn observe(&self, observer: Box<dyn Observer>) {

@@ -30,7 +30,7 @@ pub(crate) struct Mark {
 
 impl Mark {
     /// As it is stored; the tree is filled in by the writer.
-    fn meta(&self) -> Meta {
+    pub fn meta(&self) -> Meta {
         Meta {
             index: codec::encode(&(self.applied, &self.membership)),
             log_index: self.applied.map(|applied| applied.index),
@@ -115,6 +115,11 @@ impl Stores {
     /// Reads history from any thread.
     pub fn reader(&self) -> HistoryReader {
         self.history.clone()
+    }
+
+    /// Reads the state's rows from any thread.
+    pub fn state(&self) -> Arc<StateStore> {
+        self.state.clone()
     }
 
     /// The synced state under this mark.

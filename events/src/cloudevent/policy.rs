@@ -2,7 +2,7 @@
 
 use super::{parts, tenant_name};
 use crate::{
-    BudgetId, KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, TokenId, budget, catalogue, key, model,
+    BudgetId, KeyId, ModelId, Owner, Position, ProviderId, ScopeId, State, TenantId, TokenId, budget, catalogue, key, model,
     money::amount_text,
     node, policy as said,
     provider::{self, OnClientGone},
@@ -157,5 +157,8 @@ pub fn node(event: &node::Event) -> Value {
         // a session is named by a random number: as hex, for JSON's numbers end at 2^53
         node::Event::Started { boot, lanes } => json!({"session": format!("{:016x}", boot.0), "lanes": lanes}),
         node::Event::Joined | node::Event::Lost | node::Event::Removed => json!({}),
+        node::Event::Restored { position, made_at } => {
+            json!({"position": Position::new(*position).to_string(), "backup_made_at": made_at.to_string()})
+        }
     }
 }

@@ -7,6 +7,8 @@ use std::{io, sync::Arc};
 pub const VERSION: u32 = 1;
 const STAMP: &str = "VERSION";
 const LOCK: &str = "LOCK";
+/// It is there while a backup is restored.
+const RESTORING: &str = "RESTORING";
 const FOLDERS: [&str; 3] = ["log", "state", "history"];
 /// A stamp is two short lines.
 const STAMP_BYTES_MAX: u64 = 4096;
@@ -32,6 +34,10 @@ pub enum DataDirFault {
         "the data directory was written by a newer build (layout {found}, this build knows {VERSION}): start that build, or restore a backup"
     )]
     Newer { found: u32 },
+    #[error("a backup was being restored here and did not come to its end: empty the folder, and restore again")]
+    HalfRestored,
+    #[error("there is something in this folder already: a backup is restored into an empty one")]
+    NotEmpty,
     #[error("this is not a data directory of Tollgate: {0}")]
     NotOurs(String),
     #[error("the data directory cannot be used: {0}")]
@@ -45,6 +51,7 @@ impl DataDir {
     /// See [`DataDirFault`].
     pub fn open(root: Arc<dyn Disk>, new_cluster: [u8; 16]) -> Result<DataDir, DataDirFault> {
         let lock = lock(&*root)?;
+        whole(&*root)?;
         let (cluster, is_new) = match stamp(&*root)? {
             Some(cluster) => (cluster, false),
             None => {
@@ -61,9 +68,31 @@ impl DataDir {
     /// # Errors
     /// See [`DataDirFault`].
     pub fn open_existing(root: Arc<dyn Disk>) -> Result<DataDir, DataDirFault> {
+        whole(&*root)?;
         let Some(cluster) = stamp(&*root)? else { return Err(DataDirFault::NotOurs(format!("it has no file {STAMP}"))) };
         let lock = lock(&*root)?;
         DataDir::with(root, cluster, false, lock)
+    }
+
+    /// Makes one in an empty folder, for a backup to be restored into. Until [`DataDir::end_restoring`] nobody else opens it.
+    ///
+    /// # Errors
+    /// See [`DataDirFault`].
+    pub fn begin_restoring(root: Arc<dyn Disk>, cluster: [u8; 16]) -> Result<DataDir, DataDirFault> {
+        if !root.list()?.is_empty() {
+            return Err(DataDirFault::NotEmpty);
+        }
+        refuse_strange(&*root)?;
+        write_whole(&*root, RESTORING, b"a backup is being restored here\n")?;
+        let lock = lock(&*root)?;
+        write_whole(&*root, STAMP, text(&cluster).as_bytes())?;
+        DataDir::with(root, cluster, false, lock)
+    }
+
+    /// All of the backup is on disk.
+    pub fn end_restoring(root: &dyn Disk) -> io::Result<()> {
+        root.remove(RESTORING)?;
+        root.sync_dir()
     }
 
     fn with(root: Arc<dyn Disk>, cluster: [u8; 16], is_new: bool, lock: Box<dyn DiskLock>) -> Result<DataDir, DataDirFault> {
@@ -80,8 +109,19 @@ fn lock(root: &dyn Disk) -> Result<Box<dyn DiskLock>, DataDirFault> {
     })
 }
 
+/// A folder that a backup was restored into only in part is none.
+fn whole(root: &dyn Disk) -> Result<(), DataDirFault> {
+    if root.list()?.iter().any(|name| name == RESTORING) { Err(DataDirFault::HalfRestored) } else { Ok(()) }
+}
+
 fn text(cluster: &[u8; 16]) -> String {
-    format!("tollgate-data {VERSION}\ncluster {:032x}\n", u128::from_be_bytes(*cluster))
+    let text = format!("tollgate-data {VERSION}\ncluster {:032x}\n", u128::from_be_bytes(*cluster));
+    format!("{text}{}\n", check(&text))
+}
+
+/// The third line: a flipped digit of the cluster's id would be another one. Builds that did not write it do not read it.
+fn check(text: &str) -> String {
+    format!("check {:08x}", crc32c::crc32c(text.as_bytes()))
 }
 
 /// The cluster's id in the stamp; None: there is no stamp.
@@ -97,6 +137,12 @@ fn stamp(root: &dyn Disk) -> Result<Option<[u8; 16]>, DataDirFault> {
     }
     let cluster = lines.next().and_then(|line| line.strip_prefix("cluster ")).filter(|id| id.len() == 32);
     let cluster = cluster.and_then(|id| u128::from_str_radix(id, 16).ok()).ok_or_else(strange)?;
+    if let Some((at, _)) = text.match_indices('\n').nth(1)
+        && !text[at + 1..].is_empty()
+        && text[at + 1..] != format!("{}\n", check(&text[..=at]))
+    {
+        return Err(strange());
+    }
     Ok(Some(cluster.to_be_bytes()))
 }
 
@@ -128,6 +174,33 @@ mod tests {
         drop(first);
         let second = DataDir::open(Arc::new(disk), [8; 16]).unwrap();
         assert!(!second.is_new && second.cluster == [7; 16]);
+    }
+
+    #[test]
+    fn every_flip_of_the_stamp_is_noticed() {
+        let disk = MemoryDisk::new();
+        drop(DataDir::open(Arc::new(disk.clone()), [7; 16]).unwrap());
+        let stamp = read_whole(&disk, STAMP, STAMP_BYTES_MAX).unwrap().unwrap();
+        for at in 0..stamp.len() {
+            let mut flipped = stamp.clone();
+            flipped[at] ^= 1;
+            disk.put(STAMP, flipped);
+            assert!(DataDir::open_existing(Arc::new(disk.clone())).is_err(), "flipped at {at}");
+        }
+        let before = stamp.split_inclusive(|byte| *byte == b'\n').take(2).collect::<Vec<_>>().concat();
+        disk.put(STAMP, before);
+        assert_eq!(DataDir::open_existing(Arc::new(disk)).unwrap().cluster, [7; 16]);
+    }
+
+    #[test]
+    fn what_is_half_restored_is_refused() {
+        let disk = MemoryDisk::new();
+        drop(DataDir::begin_restoring(Arc::new(disk.clone()), [7; 16]).unwrap());
+        assert!(fault(&disk).contains("did not come to its end"));
+        assert!(DataDir::open_existing(Arc::new(disk.clone())).is_err());
+        assert!(DataDir::begin_restoring(Arc::new(disk.clone()), [7; 16]).is_err());
+        DataDir::end_restoring(&disk).unwrap();
+        assert_eq!(DataDir::open(Arc::new(disk), [8; 16]).unwrap().cluster, [7; 16]);
     }
 
     #[test]

@@ -236,7 +236,7 @@ impl Rows {
     }
 
     /// Asks the engine to check all its pages.
-    pub(crate) fn check_pages(&mut self) -> Result<(), StoreFault> {
+    pub fn check_pages(&mut self) -> Result<(), StoreFault> {
         let checked = caught(|| match self.db.as_mut().map(Database::check_integrity).transpose().map_err(engine)? {
             Some(false) => Err(Wrong::Damaged("pages of the engine are damaged".into())),
             _ => Ok(()),

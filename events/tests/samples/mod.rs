@@ -74,6 +74,7 @@ samples! {
     Event::Token(_, token::Event::Revoked) => Event::Token(TOKEN, token::Event::Revoked);
     Event::Node(_, node::Event::Lost) => Event::Node(NODE, node::Event::Lost);
     Event::Node(_, node::Event::Removed) => Event::Node(NODE, node::Event::Removed);
+    Event::Node(_, node::Event::Restored { .. }) => Event::Node(NODE, node::Event::Restored { position: 12, made_at: Timestamp(1_790_000_000_000_000) });
     Event::Model(_, model::Event::Removed) => Event::Model(MODEL, model::Event::Removed);
     Event::Provider(_, provider::Event::Closed) => Event::Provider(PROVIDER, provider::Event::Closed);
     Event::Key(_, key::Event::Rotated { .. }) => Event::Key(KEY, key::Event::Rotated { secret: secret(4), until: at() });

@@ -5,6 +5,7 @@ mod apply;
 mod ask;
 mod asking;
 mod audit;
+mod backup;
 mod bodies;
 mod budgets;
 mod calls;

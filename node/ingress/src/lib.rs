@@ -44,6 +44,8 @@ pub struct App {
     pub projections: projections::Projections,
     /// Bounds the questions to them at once; shared by all reactors.
     pub queries: Arc<Semaphore>,
+    /// Bounds the backups that are made at once; shared by all reactors.
+    pub backups: Arc<Semaphore>,
 }
 
 /// Which routes a listener answers.

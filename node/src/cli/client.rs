@@ -8,7 +8,7 @@ use clap::Args;
 use egress::{Egress, Outbound, Setup};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use serde_json::Value;
-use std::{fmt::Write as _, future::poll_fn, sync::Arc, time::Duration};
+use std::{fmt::Write as _, future::poll_fn, io::Write, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
 /// A node answers within this time.
@@ -113,6 +113,25 @@ impl Client {
         self.ask(Method::GET, path, Said { parameters, accept: Some(form), ..Said::default() })
     }
 
+    /// `GET /api/v1/…`, written out as it comes.
+    ///
+    /// # Errors
+    /// See [`Client::get`]; or the output's own.
+    pub fn download(&self, path: &str, parameters: &Parameters, to: &mut dyn Write) -> Result<(), Failure> {
+        let path = format!("/api/v1/{path}{}", query(parameters));
+        let request = self.request(Method::GET, &path, self.headers("application/octet-stream"), &[]);
+        self.runtime.block_on(async {
+            let answer = self.wire.send(request).await;
+            let mut answer = answer.map_err(|fault| unreachable(&self.upstream.base_url, &Method::GET, &fault))?;
+            let mut refusal = BytesMut::new();
+            while let Some(piece) = poll_fn(|context| answer.body.poll_next(context)).await {
+                let piece = piece.map_err(|fault| fault.to_string())?;
+                if answer.status.is_success() { to.write_all(&piece)? } else { refusal.extend_from_slice(&piece) }
+            }
+            if answer.status.is_success() { Ok(()) } else { Err(Refused { status: answer.status, said: refusal.freeze() }.into()) }
+        })
+    }
+
     /// `POST /api/v1/…`, answered in JSON.
     ///
     /// # Errors
@@ -141,9 +160,7 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, said: Said<'_>) -> Result<Bytes, Failure> {
-        let mut headers = HeaderMap::new();
-        headers.insert(header::AUTHORIZATION, self.authorization.clone());
-        headers.insert(header::ACCEPT, HeaderValue::from_static(said.accept.unwrap_or("application/json")));
+        let mut headers = self.headers(said.accept.unwrap_or("application/json"));
         if let Some((kind, _)) = &said.body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
         }
@@ -157,21 +174,32 @@ impl Client {
         if status.is_success() { Ok(body) } else { Err(Refused { status, said: body }.into()) }
     }
 
+    fn headers(&self, accept: &'static str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::AUTHORIZATION, self.authorization.clone());
+        headers.insert(header::ACCEPT, HeaderValue::from_static(accept));
+        headers
+    }
+
+    fn request(&self, method: Method, path: &str, headers: HeaderMap, body: &[Bytes]) -> WireRequest {
+        let deadlines = Deadlines { connect: WAIT, first_byte: WAIT, silence: WAIT };
+        WireRequest { upstream: self.upstream.clone(), method, path: path.to_owned(), headers, body: body.to_vec(), deadlines }
+    }
+
     /// Sends it, and once more where surely nothing was sent; what changes nothing also where that is not sure.
     fn exchanged(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[Bytes]) -> Result<(StatusCode, Bytes), Failure> {
         let mut waits = AGAIN_AFTER.into_iter();
         loop {
-            let deadlines = Deadlines { connect: WAIT, first_byte: WAIT, silence: WAIT };
-            let (upstream, method, headers) = (self.upstream.clone(), method.clone(), headers.clone());
-            let request = WireRequest { upstream, method: method.clone(), path: path.to_owned(), headers, body: body.to_vec(), deadlines };
+            let request = self.request(method.clone(), path, headers.clone(), body);
             let fault = match self.runtime.block_on(self.exchange(request)) {
                 Ok(answer) => return Ok(answer),
                 Err(fault) => fault,
             };
-            let may_again = fault.stage != Stage::Refused && fault.stage != Stage::Tls && (fault.sent == Sent::No || method == Method::GET);
+            let may_again =
+                fault.stage != Stage::Refused && fault.stage != Stage::Tls && (fault.sent == Sent::No || *method == Method::GET);
             match waits.next().filter(|_| may_again) {
                 Some(wait) => std::thread::sleep(wait),
-                None => return Err(unreachable(&self.upstream.base_url, &method, &fault).into()),
+                None => return Err(unreachable(&self.upstream.base_url, method, &fault).into()),
             }
         }
     }

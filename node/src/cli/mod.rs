@@ -1,6 +1,7 @@
 //! The command line.
 
 mod apply;
+mod backup;
 mod calls;
 mod changes;
 mod client;
@@ -20,6 +21,7 @@ mod proof;
 mod provider_sim;
 mod rebuild;
 mod replay;
+mod restore;
 mod say;
 mod serve;
 mod table;
@@ -95,7 +97,12 @@ enum Verb {
     Import(import::Flags),
     /// Folds the history of a node that does not run, to any position or time, and prints what it comes to.
     Replay(replay::Flags),
-    /// Checks a data directory and names what is damaged.
+    /// Makes a sealed copy of a node's history and state while it serves, or checks one.
+    #[command(after_long_help = backup::HELP)]
+    Backup(backup::Flags),
+    /// Makes a data directory of a backup.
+    Restore(restore::Flags),
+    /// Checks a data directory, or a backup, and names what is damaged.
     Verify(verify::Flags),
     /// Checks what a node needs here, and says what to do: addresses, disk, clock, limits, providers, keys, configuration.
     Doctor(doctor::Flags),
@@ -131,6 +138,8 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Rebuild(flags) => rebuild::run(&flags),
         Verb::Import(flags) => import::run(&flags),
         Verb::Replay(flags) => replay::run(&flags),
+        Verb::Backup(flags) => backup::run(&flags),
+        Verb::Restore(flags) => restore::run(&flags),
         Verb::Verify(flags) => verify::run(&flags),
         Verb::Doctor(flags) => doctor::run(&flags),
         Verb::Completion(flags) => completion::run(&flags),

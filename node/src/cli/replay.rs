@@ -3,21 +3,25 @@
 
 use super::{
     Failure,
+    backup::opened,
     client::{Client, Connection, given},
     progress::Progress,
     say::Output,
 };
-use crate::world::WallClock;
+use crate::world::{SystemEntropy, WallClock};
+use actors::ports::Entropy;
 use clap::Args;
 use events::{Position, State, TenantId, Timestamp, cloudevent, envelope::Recorded, money::amount_text};
-use journal::{Journal, disk::Overlay};
+use journal::{Health, Journal, Reader, backup::Taken, disk::Overlay};
 use raft::{RaftJournal, Settings};
 use serde_json::{Value, json};
 use std::{
-    io::{BufWriter, Write},
-    path::PathBuf,
+    io::{BufReader, BufWriter, Write},
+    os::unix::fs::DirBuilderExt,
+    path::{Path, PathBuf},
     process::ExitCode,
     sync::Arc,
+    time::Duration,
 };
 use store::{DataDir, DataDirFault, RealDisk};
 use tokio::runtime::Runtime;
@@ -27,6 +31,12 @@ pub struct Flags {
     /// The data directory of a node that does not run, or a copy of one.
     #[arg(long, env = "TOLLGATE_DATA_DIR", default_value = "./tollgate-data")]
     data: PathBuf,
+    /// A backup instead; it is unpacked beside other temporary files (TMPDIR), and removed at the end.
+    #[arg(long, value_name = "FILE", requires = "identity")]
+    backup: Option<PathBuf>,
+    /// The file of the identity that opens it.
+    #[arg(long, value_name = "FILE", requires = "backup")]
+    identity: Option<PathBuf>,
     /// Up to this position (the events before it) or before this time.
     #[arg(long)]
     until: Option<String>,
@@ -49,11 +59,16 @@ pub struct Flags {
 
 /// Events that are read at once.
 const READ_EVENTS: usize = 10_000;
+/// The stores are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 /// Events that are compared at once.
 const COMPARED_EVENTS: usize = 1_000;
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let history = History::open(flags)?;
+    let history = match (&flags.backup, &flags.identity) {
+        (Some(path), Some(identity)) => History::unpack(path, identity)?,
+        _ => History::open(&flags.data)?,
+    };
     match &flags.diff {
         Some(url) => diff(&history, url, flags.token.as_deref().unwrap_or_default()),
         None => replay(flags, &history, flags.until.as_deref().map(Until::parse).transpose()?),
@@ -61,25 +76,74 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
 }
 
 /// The journal of a node that does not run, and what drives it.
-struct History {
+pub struct History {
     runtime: Runtime,
     journal: RaftJournal,
+    /// Removed with this.
+    _unpacked: Option<Unpacked>,
+}
+
+/// A folder of our own, for as long as this lives.
+struct Unpacked(PathBuf);
+
+impl Unpacked {
+    fn make() -> std::io::Result<Unpacked> {
+        let folder = std::env::temp_dir().join(format!("tollgate-replay-{:032x}", SystemEntropy.draw()));
+        std::fs::DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Unpacked(folder))
+    }
+}
+
+impl Drop for Unpacked {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // what cannot be removed is the operating system's to clean up
+    }
 }
 
 impl History {
     /// Opens everything as a start does, over a disk that keeps what is written to itself.
-    fn open(flags: &Flags) -> Result<History, Failure> {
-        if !flags.data.is_dir() {
-            return Err(format!("{}: there is no such folder", flags.data.display()).into());
+    pub fn open(data: &Path) -> Result<History, Failure> {
+        if !data.is_dir() {
+            return Err(format!("{}: there is no such folder", data.display()).into());
         }
-        let disk = RealDisk::new(&flags.data).map_err(DataDirFault::Io);
+        let disk = RealDisk::new(data).map_err(DataDirFault::Io);
         let dir = disk.and_then(|disk| DataDir::open_existing(Arc::new(Overlay::new(Arc::new(disk)))));
-        let dir = dir.map_err(|fault| format!("{}: {fault}", flags.data.display()))?;
+        History::of(dir.map_err(|fault| format!("{}: {fault}", data.display()))?, None)
+    }
+
+    /// Unpacks a backup, which proves it, and opens what comes of it.
+    fn unpack(backup: &Path, identity: &Path) -> Result<History, Failure> {
+        let mut from = BufReader::new(opened(backup, identity)?);
+        let unpacked = Unpacked::make()?;
+        let disk = Arc::new(RealDisk::new(&unpacked.0)?);
+        let made = raft::unpack(disk, &mut from, &mut |_, _| ());
+        let (dir, _) = made.map_err(|error| format!("{}: {error}", backup.display()))?;
+        History::of(dir, Some(unpacked))
+    }
+
+    fn of(dir: DataDir, unpacked: Option<Unpacked>) -> Result<History, Failure> {
         let fail_stop = Arc::new(|why: String| tracing::error!(why, "the journal has failed"));
         let settings = Settings { clock: Arc::new(WallClock), fail_stop, disk_low: 0, disk_ok: 0 };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let journal = runtime.block_on(RaftJournal::open(dir, settings))?;
-        Ok(History { runtime, journal })
+        Ok(History { runtime, journal, _unpacked: unpacked })
+    }
+
+    /// What a backup is made of, once all that the log has is in the stores.
+    pub fn taken(&self) -> Result<(Arc<dyn Reader>, Taken), Failure> {
+        let (reader, position) = (self.journal.reader(), journal::look(&self.journal, State::position));
+        loop {
+            let taken = self.runtime.block_on(async {
+                tokio::time::sleep(LOOK_EVERY).await;
+                reader.taken()
+            })?;
+            if taken.n >= position {
+                return Ok((reader, taken));
+            }
+            if let Health::Failed(why) = self.journal.health() {
+                return Err(why.into());
+            }
+        }
     }
 
     fn read(&self, from: u64, limit: usize) -> Result<Vec<Recorded>, Failure> {

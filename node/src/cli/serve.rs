@@ -119,6 +119,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         metrics: figures.scraper(places.clone(), projections.clone()),
         projections: projections.clone(),
         queries: Arc::new(Semaphore::new(limits::QUERIES_MAX)),
+        backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
         closing,
     };
     let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];

@@ -11,8 +11,8 @@
 //! ```
 
 use super::{
-    Asking, Path, Sent, apply, audit, bodies, budgets, calls, capabilities, document, entries, events, explain, export, ledger, platform,
-    prices, projections, providers,
+    Asking, Path, Sent, apply, audit, backup, bodies, budgets, calls, capabilities, document, entries, events, explain, export, ledger,
+    platform, prices, projections, providers,
     route::{
         Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, position, post, put, query,
         range, user, word, words,
@@ -285,8 +285,15 @@ fn questions() -> [Route; 9] {
     ]
 }
 
-fn history() -> [Route; 3] {
+fn history() -> [Route; 4] {
     [
+        get("/api/v1/backup", "get_backup", backup::get)
+            .says("history", "The history and the state as of one position, sealed for a recipient, while the node serves.")
+            .more("It is in the format of age, and so are recipients. One is made at a time.")
+            .needs(Need::Configure)
+            .of_platform()
+            .takes([query("recipient", "Whose identities open it, separated by commas.", json!({"type": "string", "minLength": 1}))])
+            .answers_text(200, "Sealed.", "application/octet-stream"),
         get("/api/v1/audit", "list_changes", audit::list)
             .says("history", "Who changed what, with what was there before.")
             .needs(Need::Read)
