@@ -125,6 +125,11 @@ impl Store {
         self.segments.values().map(|segment| segment.size).sum()
     }
 
+    /// Where little is kept in all, files are small: the oldest of them goes as a whole.
+    fn file_bytes_max(&self) -> u64 {
+        limits::REQUEST_LOG_SEGMENT_BYTES_MAX.min(self.bytes_max / 8)
+    }
+
     /// Adds a record, and lets the oldest files go if there are too many bytes.
     ///
     /// # Errors
@@ -132,7 +137,7 @@ impl Store {
     pub fn append(&mut self, at: Timestamp, of: (TenantId, CallId), keep_hours: u32, key: &DataKey, plain: &[u8]) -> io::Result<Gone> {
         let (tenant, call) = of;
         let shelf = Shelf { tenant, day: at.as_ms() / DAY.as_millis() as u64, keep_hours };
-        let fits = |segment: &Segment| segment.shelf == shelf && segment.size < limits::REQUEST_LOG_SEGMENT_BYTES_MAX;
+        let fits = |segment: &Segment| segment.shelf == shelf && segment.size < self.file_bytes_max();
         let open = self.segments.iter().rev().find(|(_, segment)| fits(segment)).map(|(number, _)| *number);
         let number = open.unwrap_or(self.next);
         let (offset, count) = self.segments.get(&number).map_or((0, 0), |segment| (segment.size, segment.records));

@@ -121,3 +121,12 @@ fn a_tenants_files_are_erased_and_no_others() {
     assert!(text(&store, a, A, at(1)).is_none() && text(&store, b, B, at(1)).is_some());
     assert_eq!(disk.list().unwrap().len(), 1);
 }
+
+#[test]
+fn the_newest_stays_also_where_all_is_of_one_day() {
+    let mut store = Store::open(Arc::new(MemoryDisk::new()), 4_000).unwrap();
+    for n in 0..100 {
+        let id = add(&mut store, A, n, 1, 24, b"plain");
+        assert!(text(&store, id, A, at(1)).is_some() && store.bytes() <= 4_000, "{n}");
+    }
+}
