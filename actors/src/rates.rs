@@ -264,6 +264,7 @@ mod tests {
             budgets: Vec::new(),
             models: None,
             losses: Default::default(),
+            request_log: None,
             hash: KeyHash::default(),
         })
     }

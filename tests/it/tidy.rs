@@ -7,7 +7,7 @@ use std::{
 };
 
 /// Which crate may name which of ours.
-const EDGES: [(&str, &[&str]); 15] = [
+const EDGES: [(&str, &[&str]); 16] = [
     ("events", &[]),
     ("journal", &["events"]),
     ("store", &["events", "journal"]),
@@ -44,7 +44,7 @@ const EDGES: [(&str, &[&str]); 15] = [
 ];
 
 /// One home for each heavy dependency.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("age", &["backup"]),
     ("ractor", &["actors"]),
     ("axum", &["ingress"]),

@@ -52,7 +52,6 @@ impl Sample {
             span: Span { context: Context { trace_id: 1 << 100, span_id: 2, flags: 1 }, parent: Some(3), state: None },
             principal: Principal {
                 previous: None,
-                request_log: None,
                 key: KeyId(1),
                 name: "app".into(),
                 tenant: TenantId(1),
@@ -62,6 +61,7 @@ impl Sample {
                 budgets: Vec::new(),
                 models: None,
                 losses: Default::default(),
+                request_log: None,
                 hash: KeyHash::default(),
             },
             request: dialects::read_request(Endpoint::ChatCompletions, BODY).unwrap(),
