@@ -99,7 +99,7 @@ def test_it_is_restored_elsewhere(made, sim, tmp_path):
             (admitted if kind == "admitted" else closed if kind in ("finished", "released", "orphaned") else set()).add(event["subject"])
         assert admitted == closed  # what was open in the backup is orphaned
         assert any(row["type"] == "tollgate.node.restored.v1" for row in every(restored, "audit", kind="node"))
-        assert call(restored).choices and sim.requests()[0]["headers"]["authorization"] == "Bearer sk-upstream-secret"
+        assert call(restored).choices and dict(sim.requests()["data"][0]["headers"])["authorization"] == "Bearer sk-upstream-secret"
         assert get(restored, "ledger/proof")["closes"]
         restored.kill()
         assert "whole" in run("verify", "--data", tmp_path / "data")

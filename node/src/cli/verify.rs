@@ -54,6 +54,7 @@ fn directory(flags: &Flags) -> Result<ExitCode, Failure> {
     }
     let dir =
         RealDisk::new(&flags.data).map_err(DataDirFault::Io).and_then(|disk| DataDir::open_existing(Arc::new(disk))).map_err(named)?;
+    quieten();
     let progress = Progress::start("verify", "events");
     let report = raft::verify(&dir);
     let mut notes: Vec<String> = report.notes.iter().map(ToString::to_string).collect();
@@ -83,6 +84,16 @@ fn directory(flags: &Flags) -> Result<ExitCode, Failure> {
         println!("{} places are damaged: restore this node from a backup, or from the other members", report.damages.len());
     }
     Ok(code)
+}
+
+/// The engine of rows panics over some damage. It is caught where that happens, and told as damage: not as a panic as well.
+fn quieten() {
+    let loud = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !panic.location().is_some_and(|at| at.file().contains("redb")) {
+            loud(panic);
+        }
+    }));
 }
 
 /// What is wrong with the master key beside the data, if there is one: it must open what it sealed.
