@@ -20,6 +20,7 @@ use events::{
     scope::Scope,
     tenant::{self, Tenant},
     token::{self, Token},
+    webhook::Webhook,
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -41,7 +42,7 @@ pub struct Administration {
 pub struct Applied {
     pub position: Position,
     pub changes: Vec<Change>,
-    /// Secrets that were made, by key; shown this once.
+    /// Secrets that were made, by the name of the key, or `webhook NAME`; shown this once.
     pub secrets: BTreeMap<String, String>,
 }
 
@@ -59,7 +60,7 @@ pub type Expected = Box<dyn FnOnce(&State) -> bool + Send>;
 
 /// One entry of a file.
 pub struct EntryChange {
-    /// `tenant`, `scope`, `key`, `provider` or `model`.
+    /// `tenant`, `scope`, `key`, `provider`, `model` or `webhook`.
     pub kind: &'static str,
     pub entry: Value,
     pub expected: Expected,
@@ -453,6 +454,7 @@ async fn take(directory: &Directory, step: Step, principal: Principal) -> Result
         Step::Model(id, command) => directory.order::<Model>(id, command, Vec::new(), principal).await,
         Step::Budget(id, command) => directory.order::<Budget>(id, command, Vec::new(), principal).await,
         Step::Policy(owner, command) => directory.order::<Policy>(owner, command, Vec::new(), principal).await,
+        Step::Webhook(id, command, notes) => directory.order::<Webhook>(id, command, notes, principal).await,
         Step::Catalogue(command) => directory.order::<Catalogue>(events::CatalogueId, command, Vec::new(), principal).await,
         Step::Provider(id, command, note) => {
             let notes = note.into_iter().map(|note| (NoteId::ProviderSecret(id), Some(note))).collect();

@@ -3,10 +3,11 @@
 
 use crate::gate;
 use events::{
-    Event, Kept, NoteId, Refusal, State, StreamId, budget, call, catalogue,
+    Event, Kept, NoteId, Refusal, State, StreamId, alert, budget, call, catalogue,
     envelope::Principal,
     key, model, node, policy, provider, scope, tenant, token,
     transaction::{Group, Guard, Outcome, Proposal, Transaction},
+    webhook,
 };
 use journal::{AppendFault, Clock};
 use ractor::{Actor, ActorProcessingErr, ActorRef};
@@ -70,7 +71,8 @@ macro_rules! owes_nothing {
     )*};
 }
 
-owes_nothing!(tenant::Tenant scope::Scope key::Key provider::Provider model::Model catalogue::Catalogue policy::Policy token::Token);
+owes_nothing!(tenant::Tenant scope::Scope key::Key provider::Provider model::Model catalogue::Catalogue policy::Policy token::Token
+    webhook::Webhook alert::Alert);
 
 impl Pays for budget::Budget {
     fn pay(effect: budget::Effect, _state: &State) -> Payment<Self> {

@@ -53,7 +53,7 @@ impl Follower {
     pub fn new(state: &State, vault: Arc<dyn Vault>, free: Arc<Board>, due: mpsc::UnboundedSender<StreamId>) -> Follower {
         let secrets = state.desk.notes.iter().filter_map(|(id, note)| match id {
             NoteId::ProviderSecret(provider) => vault.unseal(*provider, note).map(|secret| (*provider, Secret::new(&secret))),
-            NoteId::Cluster | NoteId::Answer(_) | NoteId::TenantDataKey(_) => None,
+            NoteId::Cluster | NoteId::Answer(_) | NoteId::TenantDataKey(_) | NoteId::WebhookSecret(_) | NoteId::WebhookPosition(_) => None,
         });
         let policy = Policy { view: View::from_state(state), secrets: Arc::new(secrets.collect()) };
         free.refresh_all(state);

@@ -69,6 +69,8 @@ pub struct Core {
     pub cluster: Arc<str>,
     pub telemetry: Arc<dyn Telemetry>,
     pub bodies: Arc<dyn Bodies>,
+    /// Providers that are left alone, for they failed.
+    pub tripped: Arc<upstream::Tripped>,
     session: Arc<ArcSwap<Session>>,
     jobs: mpsc::UnboundedSender<Job>,
     scribes: Arc<Mutex<Vec<ActorRef<scribe::Message>>>>,
@@ -132,6 +134,7 @@ impl Core {
             cluster,
             telemetry: Arc::new(Silent),
             bodies: Arc::new(Silent),
+            tripped: Arc::default(),
             session: Arc::new(ArcSwap::from_pointee(session)),
             jobs,
             scribes: Arc::default(),
@@ -296,7 +299,8 @@ impl Reactor {
             return Some(upstream);
         }
         let open = self.handles.provider(provider).breaker_open.clone();
-        let (upstream, _) = Actor::spawn(None, Upstream, open).await.ok()?;
+        let arguments = upstream::Arguments { provider: provider.id, open, tripped: self.core.tripped.clone() };
+        let (upstream, _) = Actor::spawn(None, Upstream, arguments).await.ok()?;
         self.upstreams.lock().insert(provider.id, upstream.clone());
         Some(upstream)
     }

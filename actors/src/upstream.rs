@@ -1,8 +1,14 @@
 //! The Upstream, one a provider and reactor: permits, circuit breaker, cooldown, latency.
 
+use events::ProviderId;
 use metrics::Gauge;
+use parking_lot::Mutex;
 use ractor::{Actor, ActorProcessingErr, ActorRef};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::oneshot;
 
 /// Failures in a row that open the breaker.
@@ -82,10 +88,42 @@ impl Breaker {
         self.open_until.is_some()
     }
 
+    /// It failed again and again; else it is left alone because it asked for that.
+    pub fn is_tripped(&self) -> bool {
+        self.failures >= FAILURES_MAX && self.is_open()
+    }
+
     fn open(&mut self, now: Instant, wait: Duration) {
         self.open_until = Some(now + wait);
         self.probing = false;
     }
+}
+
+/// Providers whose breakers failures opened, and on how many reactors: facts for whoever watches.
+#[derive(Default)]
+pub struct Tripped(Mutex<BTreeMap<ProviderId, usize>>);
+
+impl Tripped {
+    fn changed(&self, provider: ProviderId, is_tripped: bool) {
+        let mut tripped = self.0.lock();
+        let reactors = tripped.entry(provider).or_default();
+        *reactors = if is_tripped { *reactors + 1 } else { reactors.saturating_sub(1) };
+        if *reactors == 0 {
+            tripped.remove(&provider);
+        }
+    }
+
+    pub fn now(&self) -> Vec<(ProviderId, usize)> {
+        self.0.lock().iter().map(|(provider, reactors)| (*provider, *reactors)).collect()
+    }
+}
+
+/// What an Upstream is made with.
+pub struct Arguments {
+    pub provider: ProviderId,
+    /// Counts the reactors on which the breaker is open.
+    pub open: Gauge,
+    pub tripped: Arc<Tripped>,
 }
 
 /// The actor.
@@ -96,17 +134,16 @@ pub struct Desk {
     breaker: Breaker,
     /// Moving average of the time to the first byte, in microseconds.
     first_byte_us: f64,
-    /// Counts the reactors on which the breaker is open.
-    open: Gauge,
+    arguments: Arguments,
 }
 
 impl Actor for Upstream {
     type Msg = Message;
     type State = Desk;
-    type Arguments = Gauge;
+    type Arguments = Arguments;
 
-    async fn pre_start(&self, _myself: ActorRef<Message>, open: Gauge) -> Result<Desk, ActorProcessingErr> {
-        Ok(Desk { in_flight: 0, breaker: Breaker::default(), first_byte_us: 0.0, open })
+    async fn pre_start(&self, _myself: ActorRef<Message>, arguments: Arguments) -> Result<Desk, ActorProcessingErr> {
+        Ok(Desk { in_flight: 0, breaker: Breaker::default(), first_byte_us: 0.0, arguments })
     }
 
     async fn handle(&self, _myself: ActorRef<Message>, message: Message, desk: &mut Desk) -> Result<(), ActorProcessingErr> {
@@ -123,12 +160,16 @@ impl Actor for Upstream {
                 if let Outcome::Answered(first_byte) = outcome {
                     desk.first_byte_us = 0.9 * desk.first_byte_us + 0.1 * first_byte.as_micros() as f64;
                 }
-                let was_open = desk.breaker.is_open();
+                let (was_open, was_tripped) = (desk.breaker.is_open(), desk.breaker.is_tripped());
                 desk.breaker.outcome(outcome, Instant::now());
                 match (was_open, desk.breaker.is_open()) {
-                    (false, true) => desk.open.increment(1.0),
-                    (true, false) => desk.open.decrement(1.0),
+                    (false, true) => desk.arguments.open.increment(1.0),
+                    (true, false) => desk.arguments.open.decrement(1.0),
                     _ => {}
+                }
+                let is_tripped = desk.breaker.is_tripped();
+                if is_tripped != was_tripped {
+                    desk.arguments.tripped.changed(desk.arguments.provider, is_tripped);
                 }
             }
         }

@@ -13,7 +13,7 @@ use crate::{
     problem::Problems,
     tree::{self, Node},
 };
-use events::{Every, Rates, Unit, budget, policy::RequestLog, price::Bounds, price::Price, provider};
+use events::{Every, Rates, Unit, budget, policy::RequestLog, price::Bounds, price::Price, provider, webhook};
 
 /// What the cluster is told to be. Checked and immutable.
 #[derive(Clone, Debug, Default)]
@@ -30,6 +30,7 @@ pub struct Config {
     pub(crate) tenants: Vec<Tenant>,
     pub(crate) scopes: Vec<Scope>,
     pub(crate) keys: Vec<Key>,
+    pub(crate) webhooks: Vec<Webhook>,
 }
 
 /// What is said of a secret; its debug form does not show it.
@@ -133,6 +134,15 @@ pub(crate) struct Key {
     pub loss: Option<String>,
     pub request_log: Option<RequestLog>,
     pub budgets: Vec<Budget>,
+    pub secret: Option<Secret>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Webhook {
+    pub path: String,
+    /// But for its tenant, which is named beside it.
+    pub settings: webhook::Settings,
+    pub tenant: Option<String>,
     pub secret: Option<Secret>,
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use events::limits;
 
 fn problems(text: &str) -> Vec<String> {
     let vars = |name: &str| (name == "SET").then(|| "value-of-it".to_owned());
@@ -112,6 +113,21 @@ fn problems_come_in_the_order_of_the_file() {
 }
 
 #[test]
+fn webhooks_name_alerts_that_there_are() {
+    let one = |rest: &str| problems(&format!("webhooks: [{{name: pager, url: 'https://hooks.example/a', {rest}}}]"));
+    assert_eq!(one("alerts: [disk_low, budget_overrun], secret: whsec_Zm9vYmFyYmF6"), Vec::<String>::new());
+    let found = one("alerts: [disk_lo], secret: whsec_***, colour: red");
+    assert!(found.len() == 3 && found.concat().contains("disk_low") && !found.concat().contains("whsec_***"), "{found:#?}");
+    assert!(one("alerts: []").concat().contains("leave it out"));
+    let twice = problems("webhooks: [{name: a, url: 'https://x'}, {name: a, url: 'http://y.example'}]");
+    assert!(twice.len() == 2, "{twice:?}");
+    let inside = problems("tenants: [{name: t}]\nwebhooks: [{name: a, tenant: t, url: 'https://10.0.0.7/x'}]");
+    assert!(inside.len() == 1 && inside[0].starts_with("webhooks[0].url"), "{inside:?}");
+    let many: Vec<String> = (0..=limits::WEBHOOKS_MAX).map(|at| format!("{{name: h{at}, url: 'https://x'}}")).collect();
+    assert_eq!(problems(&format!("webhooks: [{}]", many.join(", "))).len(), 1);
+}
+
+#[test]
 fn a_star_stands_where_a_star_is_given() {
     let file = |name: &str, target: &str| {
         format!(
@@ -143,6 +159,7 @@ fn the_schema_names_the_fields_that_are_read() {
         ("scope", fields::SCOPE),
         ("key", fields::KEY),
         ("budget", fields::BUDGET),
+        ("webhook", fields::WEBHOOK),
         ("filter", fields::FILTER),
         ("price", fields::PRICE),
         ("long", fields::LONG),

@@ -11,7 +11,8 @@ use crate::{
     plan::names::Names,
 };
 use events::{
-    KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, key::Key, limits, price::Price, provider, scope::Scope, tenant,
+    KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, WebhookId, alert, key::Key, limits, price::Price, provider,
+    scope::Scope, tenant,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -28,6 +29,7 @@ pub fn export(state: &State) -> File {
         scopes: bare(open.scopes()),
         keys: bare(open.keys()),
         budgets: open.budgets(Owner::Platform),
+        webhooks: bare(open.webhooks()),
         loss: open.loss(Owner::Platform),
         request_log: open.request_log(Owner::Platform),
     }
@@ -49,7 +51,7 @@ pub fn price(price: &Price) -> Value {
 /// One thing that is configured, as the file says it.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// `tenant`, `scope`, `key`, `provider` or `model`.
+    /// `tenant`, `scope`, `key`, `provider`, `model` or `webhook`.
     pub kind: &'static str,
     pub id: StreamId,
     /// Whose it is; None: the platform's.
@@ -71,6 +73,8 @@ pub fn entries(state: &State) -> Vec<Entry> {
     all.extend(open.tenants().into_iter().map(|(id, spec)| entry("tenant", StreamId::Tenant(id), Some(id), &spec.name, &spec)));
     all.extend(open.scopes().into_iter().map(|(id, spec)| entry("scope", StreamId::Scope(id), scope(id), &spec.name, &spec)));
     all.extend(open.keys().into_iter().map(|(id, spec)| entry("key", StreamId::Key(id), key(id), &spec.name, &spec)));
+    let webhook = |id: WebhookId| state.books.webhooks.get(&id).and_then(|webhook| webhook.settings.tenant);
+    all.extend(open.webhooks().into_iter().map(|(id, spec)| entry("webhook", StreamId::Webhook(id), webhook(id), &spec.name, &spec)));
     all
 }
 
@@ -129,6 +133,23 @@ impl<'a> Open<'a> {
             (*id, file::Provider { tenant, api_key, ..parts::provider(&provider.settings) })
         };
         self.providers.iter().map(written).collect()
+    }
+
+    /// One of a closed tenant must not become the operator's.
+    fn webhooks(&self) -> Vec<(WebhookId, file::Webhook)> {
+        let open = self.state.books.webhooks.iter().filter(|(_, webhook)| webhook.is_open()).map(|(id, webhook)| (id, &webhook.settings));
+        let mine = open.filter(|(_, settings)| settings.tenant.is_none_or(|tenant| self.tenants.contains_key(&tenant)));
+        let written = mine.map(|(id, settings)| {
+            let webhook = file::Webhook {
+                name: settings.name.clone(),
+                tenant: settings.tenant.and_then(|tenant| self.tenants.get(&tenant)).map(|name| (*name).to_owned()),
+                url: escaped(&settings.url),
+                alerts: settings.alerts.as_ref().map(|kinds| kinds.iter().copied().map(alert::Kind::as_str).collect()),
+                secret: Secret::KEEP.to_owned(),
+            };
+            (*id, webhook)
+        });
+        written.collect()
     }
 
     /// A target whose provider is gone answers nothing, and nor does a model without targets.

@@ -13,6 +13,7 @@ fn with_secrets(file: &File) -> File {
     let mut file = file.clone();
     file.providers.iter_mut().filter(|provider| provider.api_key.is_some()).for_each(|provider| provider.api_key = Some("sk-any".into()));
     file.keys.iter_mut().for_each(|key| key.secret = None);
+    file.webhooks.iter_mut().for_each(|webhook| webhook.secret = "any-secret".into());
     file
 }
 
@@ -65,6 +66,7 @@ fn the_example_has_every_field() {
         fields::SCOPE,
         fields::KEY,
         fields::BUDGET,
+        fields::WEBHOOK,
         fields::FILTER,
         fields::PRICE,
         fields::LONG,

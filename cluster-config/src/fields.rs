@@ -8,7 +8,8 @@ use crate::{
 
 pub(crate) type Names = &'static [&'static str];
 
-pub(crate) const FILE: Names = &["providers", "models", "tenants", "scopes", "keys", "budgets", "catalogue", "loss", "request_log"];
+pub(crate) const FILE: Names =
+    &["providers", "models", "tenants", "scopes", "keys", "budgets", "webhooks", "catalogue", "loss", "request_log"];
 pub(crate) const PROVIDER: Names =
     &["name", "tenant", "dialect", "base_url", "api_key", "price", "headers", "timeouts", "max_parallel_requests", "on_client_gone"];
 pub(crate) const TIMEOUTS: Names = &["connect", "first_byte", "silence", "total"];
@@ -19,6 +20,7 @@ pub(crate) const SCOPE: Names =
     &["name", "kind", "parent", "budgets", "loss", "request_log", "rpm_limit", "tpm_limit", "max_parallel_requests"];
 pub(crate) const KEY: Names =
     &["name", "scope", "models", "budgets", "loss", "request_log", "rpm_limit", "tpm_limit", "max_parallel_requests", "secret"];
+pub(crate) const WEBHOOK: Names = &["name", "url", "secret", "alerts", "tenant"];
 pub(crate) const BUDGET: Names = &["limit", "every", "hard", "alert_at", "only"];
 pub(crate) const REQUEST_LOG: Names = &["log", "sample", "keep", "mask", "bodies", "media"];
 pub(crate) const FILTER: Names = &["models", "providers", "tags"];

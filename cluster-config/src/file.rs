@@ -20,6 +20,8 @@ pub struct File {
     pub(crate) keys: Vec<Key>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) budgets: Vec<Budget>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) webhooks: Vec<Webhook>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) loss: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -45,6 +47,17 @@ pub(crate) struct Provider {
     pub max_parallel_requests: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_client_gone: Option<&'static str>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Webhook {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+    pub url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alerts: Option<Vec<&'static str>>,
+    pub secret: String,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -2,7 +2,7 @@
 
 use crate::{Change, Plan, Problem, Secrets, Step, View, parse, plan, shipped_catalogue};
 use events::{
-    Event, Kept, NoteId, ProviderId, State, Timestamp,
+    Event, Kept, NoteId, ProviderId, State, Timestamp, WebhookId,
     envelope::Principal,
     key::KeyHash,
     transaction::{Group, GroupOutcome, Guard, Outcome, Proposal, Transaction},
@@ -21,6 +21,18 @@ impl Secrets for PlainSecrets {
 
     fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String> {
         state.desk.notes.get(&NoteId::ProviderSecret(provider)).map(|note| String::from_utf8_lossy(note).into_owned())
+    }
+
+    fn seal_webhook(&mut self, _webhook: WebhookId, secret: &str) -> ([u8; 32], Vec<u8>) {
+        (self.hash(secret).0, secret.into())
+    }
+
+    fn unsealed_webhook(&self, webhook: WebhookId, state: &State) -> Option<String> {
+        state.desk.notes.get(&NoteId::WebhookSecret(webhook)).map(|note| String::from_utf8_lossy(note).into_owned())
+    }
+
+    fn make_webhook(&mut self) -> String {
+        format!("whsec_{}", self.make())
     }
 
     fn hash(&self, secret: &str) -> KeyHash {
@@ -88,6 +100,7 @@ impl World {
             Step::Budget(id, command) => self.decide::<events::budget::Budget>(id, command, Vec::new()),
             Step::Policy(owner, command) => self.decide::<events::policy::Policy>(owner, command, Vec::new()),
             Step::Catalogue(command) => self.decide::<events::catalogue::Catalogue>(events::CatalogueId, command, Vec::new()),
+            Step::Webhook(id, command, notes) => self.decide::<events::webhook::Webhook>(id, command, notes),
             Step::Provider(id, command, note) => {
                 let notes = note.into_iter().map(|note| (NoteId::ProviderSecret(id), Some(note))).collect();
                 self.decide::<events::provider::Provider>(id, command, notes);

@@ -30,7 +30,7 @@ pub use file::{File, yaml};
 pub use plan::{Change, Op, Plan, Secrets, Step, fields::Field, plan, plan_entry, removal, traces};
 pub use problem::{Problem, near};
 pub use tree::fill;
-pub use values::{secret as check_secret, span_ms};
+pub use values::{secret as check_secret, span_ms, webhook_key};
 pub use view::{
     Candidate, KeyState, Level, Listing, ModelRefusal, PathBudget, PriceSource, Priced, Principal, ProviderView, Resolved, View,
 };

@@ -49,6 +49,7 @@ pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
     let budgets = settings.budgets(&deployments.providers, &mut left);
     file.rest(reasons::FILE, &mut left);
     let written = file::File {
+        webhooks: Vec::new(),
         budgets,
         providers: deployments.providers.written(&mut left),
         models: models.written,

@@ -12,14 +12,14 @@ mod removal;
 use crate::view::{KeyState, View};
 use crate::{
     Problem,
-    config::{Budget, Config, Key, Model, Provider, Secret, places},
+    config::{Budget, Config, Key, Model, Provider, Secret, Webhook, places},
     problem::Problems,
     shipped_catalogue,
 };
 pub use entry::plan_entry;
 use events::{
-    Aggregate, BudgetId, KeyId, ModelId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, budget, catalogue, key,
-    key::KeyHash, model, policy, provider, scope, tenant,
+    Aggregate, BudgetId, KeyId, ModelId, NoteId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, WebhookId, budget,
+    catalogue, key, key::KeyHash, limits, model, policy, provider, scope, tenant, webhook,
 };
 use fields::Field;
 use names::Names;
@@ -39,7 +39,7 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct Change {
     pub op: Op,
-    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget`, `policy` or `catalogue`.
+    /// `tenant`, `scope`, `key`, `provider`, `model`, `budget`, `policy`, `webhook` or `catalogue`.
     pub kind: &'static str,
     /// Its name; `tenant/name` where the name alone would be ambiguous.
     pub name: String,
@@ -69,6 +69,8 @@ pub enum Step {
     Budget(BudgetId, budget::Command),
     Catalogue(catalogue::Command),
     Policy(Owner, policy::Command),
+    /// With the notes that go into the same transaction.
+    Webhook(WebhookId, webhook::Command, Vec<(NoteId, Option<Vec<u8>>)>),
 }
 
 /// What a plan needs to know of secrets.
@@ -77,6 +79,10 @@ pub trait Secrets {
     fn seal(&mut self, provider: ProviderId, secret: &str) -> ([u8; 32], Vec<u8>);
     /// The secret that the provider has, to see whether it changed.
     fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String>;
+    /// Seals a webhook's secret: the note's digest, and the note.
+    fn seal_webhook(&mut self, webhook: WebhookId, secret: &str) -> ([u8; 32], Vec<u8>);
+    /// The secret that the webhook has, to see whether it changed.
+    fn unsealed_webhook(&self, webhook: WebhookId, state: &State) -> Option<String>;
     /// The keyed hash of a virtual key's secret.
     fn hash(&self, secret: &str) -> KeyHash;
     /// A fresh secret for a virtual key.
@@ -85,10 +91,12 @@ pub trait Secrets {
     fn seal_at(&mut self, place: &[u8], text: &[u8]) -> Vec<u8>;
     /// What was sealed at this place; None: at another, under another master key, or it is damaged.
     fn unsealed_at(&self, place: &[u8], note: &[u8]) -> Option<Vec<u8>>;
+    /// A fresh secret for a webhook: `whsec_` and base64.
+    fn make_webhook(&mut self) -> String;
 }
 
 /// Turns the difference between `config` and `state` into steps. What the file does not name stays, unless `prune`. With the plan come
-/// the secrets that were made, by the key's name; they are shown once.
+/// the secrets that were made, by the key's name, or `webhook NAME`; they are shown once.
 ///
 /// # Errors
 /// References to nothing, and what does not fit together with what is there.
@@ -162,6 +170,8 @@ impl Planner<'_> {
             self.key(key, at, id, new);
         }
         self.policies(config, prune);
+        config.webhooks.iter().for_each(|webhook| self.webhook(webhook));
+        self.webhooks_are_few(config, prune);
         self.secrets_are_unique();
         if let Some(named) = &named {
             self.prune_rest(named);
@@ -296,6 +306,43 @@ impl Planner<'_> {
         let change = change.with(move || fields::provider(state, current, provider, is_secret_new));
         let command = provider::Command::Set { settings, secret };
         self.add(current, command, change, &provider.path, |command| Step::Provider(id, command, note));
+    }
+
+    /// A new one begins at the position that it is planned at: what happens from then on is for it.
+    fn webhook(&mut self, webhook: &Webhook) {
+        let name = &webhook.settings.name;
+        let known = self.names.webhooks.get(name).copied();
+        let id = known.unwrap_or_else(|| WebhookId(self.id()));
+        let tenant = webhook.tenant.as_ref().map(|tenant| self.tenant_id(tenant));
+        let settings = webhook::Settings { tenant, ..webhook.settings.clone() };
+        let had = known.and_then(|id| self.secrets.unsealed_webhook(id, self.state));
+        let made = (known.is_none() && webhook.secret.is_none()).then(|| self.secrets.make_webhook());
+        let given = webhook.secret.as_ref().and_then(Secret::given).map(str::to_owned);
+        let mut notes = Vec::new();
+        let mut digest = None;
+        if let Some(secret) = given.or_else(|| made.clone()).filter(|secret| had.as_ref() != Some(secret)) {
+            let (of_note, note) = self.secrets.seal_webhook(id, &secret);
+            digest = Some(of_note);
+            notes.push((NoteId::WebhookSecret(id), Some(note)));
+        }
+        if known.is_none() {
+            notes.push((NoteId::WebhookPosition(id), Some(self.state.position().to_be_bytes().to_vec())));
+        }
+        self.made.extend(made.map(|secret| (format!("webhook {name}"), secret)));
+        let (state, current, is_secret_new) = (self.state, self.state.books.webhooks.get(&id), digest.is_some());
+        let change = made_or_changed(known.is_none(), "webhook", name.clone());
+        let change = change.with(move || fields::webhook(state, current, webhook, is_secret_new));
+        let command = webhook::Command::Set { settings, secret: digest };
+        self.add(current, command, change, &webhook.path, |command| Step::Webhook(id, command, notes));
+    }
+
+    fn webhooks_are_few(&mut self, config: &Config, prune: bool) {
+        let named: BTreeSet<&str> = config.webhooks.iter().map(|webhook| webhook.settings.name.as_str()).collect();
+        let others = if prune { 0 } else { self.names.webhooks.keys().filter(|name| !named.contains(name.as_str())).count() };
+        if named.len() + others > limits::WEBHOOKS_MAX {
+            self.problems
+                .add("webhooks", format!("there would be {} webhooks; {} is the most", named.len() + others, limits::WEBHOOKS_MAX));
+        }
     }
 
     fn model(&mut self, model: &Model) {

@@ -21,6 +21,29 @@ fn world() -> World {
 }
 
 #[test]
+fn a_webhook_is_made_where_the_history_is_and_forgotten_when_it_goes() {
+    use events::{NoteId, WebhookId};
+    let mut world = World::new();
+    world.apply("tenants: [{name: acme}]", false);
+    let position = world.state.position();
+    let text = "tenants: [{name: acme}]\nwebhooks: [{name: pager, url: 'https://hooks.example/a', tenant: acme}]";
+    let changes = world.apply(text, false);
+    assert_eq!(changes.iter().map(|change| (change.op, change.kind)).collect::<Vec<_>>(), [(Op::Create, "webhook")]);
+    let (id, webhook) = world.state.books.webhooks.iter().next().map(|(id, webhook)| (*id, webhook.clone())).unwrap();
+    assert!(webhook.secret.is_some() && webhook.settings.tenant.is_some());
+    let note = |world: &World, note: fn(WebhookId) -> NoteId| world.state.desk.notes.get(&note(id)).cloned();
+    assert_eq!(note(&world, NoteId::WebhookPosition), Some(position.to_be_bytes().to_vec()));
+    let secret = note(&world, NoteId::WebhookSecret).unwrap();
+    let moved = text.replace("hooks.example", "other.example").replace("tenant: acme", "tenant: acme, secret: keep");
+    world.apply(&moved, false);
+    assert_eq!(note(&world, NoteId::WebhookSecret), Some(secret));
+    world.apply("tenants: [{name: acme}]", true);
+    assert_eq!((note(&world, NoteId::WebhookSecret), note(&world, NoteId::WebhookPosition)), (None, None));
+    assert!(world.plan("webhooks: [{name: pager, url: 'https://x', secret: keep}]", false).is_err());
+    assert!(world.plan("webhooks: [{name: pager, url: 'https://x', tenant: nobody}]", false).is_err());
+}
+
+#[test]
 fn a_file_is_applied_once() {
     let mut world = World::new();
     let made = said(&world.apply(FILE, false));

@@ -172,6 +172,89 @@ pub(crate) fn base_url(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// Where alerts are sent: `https://`, or `http://` to an address inside, which only the operator may name. A path is kept as it is.
+pub(crate) fn webhook_url(text: &str, is_tenants: bool) -> Result<(), String> {
+    base_url(text)?;
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    let authority = rest.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let is_inside = is_inside(host.trim_end_matches('.'));
+    if is_inside && is_tenants {
+        return Err("may not lead inside: it is a tenant's".into());
+    }
+    if scheme == "http" && !is_inside {
+        return Err("must begin with https://; http:// is for loopback and private addresses".into());
+    }
+    Ok(())
+}
+
+/// A loopback or private address, or the machine's own name. What other names lead to is seen when they are dialled.
+fn is_inside(host: &str) -> bool {
+    let v4 = |address: Ipv4Addr| {
+        let [first, second, ..] = address.octets();
+        address.is_private() || address.is_loopback() || (first == 100 && second & 0xc0 == 64)
+    };
+    match host.parse() {
+        Ok(IpAddr::V4(address)) => v4(address),
+        Ok(IpAddr::V6(address)) => match address.to_ipv4_mapped() {
+            Some(mapped) => v4(mapped),
+            None => address.is_loopback() || address.is_unique_local(),
+        },
+        Err(_) => {
+            let host = host.to_ascii_lowercase();
+            host == "localhost" || host.ends_with(".localhost")
+        }
+    }
+}
+
+/// What is written before a webhook's secret that is base64, as Standard Webhooks has it.
+pub(crate) const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+
+/// A webhook's secret: any text, or `whsec_` and base64 of the key. The message never shows it.
+pub(crate) fn webhook_secret(text: &str) -> Result<(), String> {
+    let is_visible = text.bytes().all(|byte| byte.is_ascii_graphic());
+    if !(limits::SECRET_CHARS_MIN..=limits::WEBHOOK_SECRET_BYTES_MAX).contains(&text.len()) || !is_visible {
+        return Err(format!("must have {} to {} visible ASCII characters", limits::SECRET_CHARS_MIN, limits::WEBHOOK_SECRET_BYTES_MAX));
+    }
+    match webhook_key(text) {
+        Some(_) => Ok(()),
+        None => Err(format!("begins with {WEBHOOK_SECRET_PREFIX}, but what follows is no base64")),
+    }
+}
+
+/// The key that deliveries are signed with: what `whsec_` stands before, decoded, else the text's own bytes.
+pub fn webhook_key(secret: &str) -> Option<Vec<u8>> {
+    match secret.strip_prefix(WEBHOOK_SECRET_PREFIX) {
+        Some(text) => base64(text).filter(|key| !key.is_empty()),
+        None => Some(secret.as_bytes().to_vec()),
+    }
+}
+
+/// Standard base64; its padding may be missing.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let text = text.trim_end_matches('=').as_bytes();
+    let mut out = Vec::with_capacity(text.len() * 3 / 4);
+    for four in text.chunks(4) {
+        if four.len() == 1 {
+            return None;
+        }
+        let mut word = 0u32;
+        for place in 0..4 {
+            let digit = match four.get(place) {
+                Some(letter) => LETTERS.iter().position(|known| known == letter)? as u32,
+                None => 0,
+            };
+            word = (word << 6) | digit;
+        }
+        out.extend_from_slice(&word.to_be_bytes()[1..four.len()]);
+    }
+    Some(out)
+}
+
 fn host(authority: &str) -> Result<(), String> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
@@ -311,6 +394,33 @@ mod tests {
         ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn webhooks_go_out_encrypted_or_stay_inside() {
+        for (url, operators, tenants) in [
+            ("https://hooks.example/a/", true, true),
+            ("http://hooks.example/a", false, false),
+            ("http://127.0.0.1:9000/a", true, false),
+            ("http://localhost:9000", true, false),
+            ("https://10.1.2.3/a", true, false),
+            ("https://[fd00::7]:9/a", true, false),
+            ("https://[::ffff:192.168.0.9]/", true, false),
+            ("http://8.8.8.8/a", false, false),
+            ("https://169.254.169.254/latest", false, false),
+            ("https://user:pass@hooks.example/a", false, false),
+        ] {
+            assert_eq!((webhook_url(url, false).is_ok(), webhook_url(url, true).is_ok()), (operators, tenants), "{url}");
+        }
+    }
+
+    #[test]
+    fn webhook_secrets_are_text_or_base64() {
+        assert_eq!(webhook_key("plain secret").as_deref(), Some(&b"plain secret"[..]));
+        for (text, key) in [("whsec_Zm9vYmFy", "foobar"), ("whsec_Zm9vYmE=", "fooba"), ("whsec_Zm9vYg", "foob")] {
+            assert_eq!(webhook_key(text).as_deref(), Some(key.as_bytes()), "{text}");
+        }
+        assert!(webhook_secret("whsec_Zm9vYmFy").is_ok() && webhook_secret("whsec_!!!!").is_err() && webhook_secret("short").is_err());
     }
 
     #[test]

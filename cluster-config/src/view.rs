@@ -179,7 +179,7 @@ impl View {
                 self.entry_changed(state, name)
             }
             Event::Policy(owner, _) => self.remake_below(state, *owner),
-            Event::Node(..) | Event::Call(..) | Event::Token(..) => return false,
+            Event::Node(..) | Event::Call(..) | Event::Token(..) | Event::Webhook(..) | Event::Alert(..) => return false,
         }
         self.position = record.envelope.n + 1;
         true

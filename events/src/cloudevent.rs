@@ -7,7 +7,10 @@ mod call;
 mod parts;
 mod policy;
 
-use crate::{Event, State, StreamId, TenantId, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant, token};
+use crate::{
+    Event, State, StreamId, TenantId, alert, budget, catalogue, envelope::Recorded, key, model, node, provider, scope, tenant, token,
+    webhook,
+};
 use serde_json::{Map, Value, json};
 
 /// One record as CloudEvents JSON. `state` gives names to ids and units to amounts, and must have folded the record; `cluster` is
@@ -43,6 +46,9 @@ pub fn type_name(event: &Event) -> &'static str {
         Event::Call(_, event) => call::type_name(event),
         Event::Policy(_, crate::policy::Event::Set(_)) => "tollgate.policy.set.v1",
         Event::Token(_, event) => token_type(event),
+        Event::Webhook(_, event) => webhook_type(event),
+        Event::Alert(_, alert::Event::Raised { .. }) => "tollgate.alert.raised.v1",
+        Event::Alert(_, alert::Event::Cleared) => "tollgate.alert.cleared.v1",
     }
 }
 
@@ -127,6 +133,15 @@ fn token_type(event: &token::Event) -> &'static str {
     }
 }
 
+fn webhook_type(event: &webhook::Event) -> &'static str {
+    match event {
+        webhook::Event::Created(_) => "tollgate.webhook.created.v1",
+        webhook::Event::Changed(_) => "tollgate.webhook.changed.v1",
+        webhook::Event::SecretSet { .. } => "tollgate.webhook.secret_set.v1",
+        webhook::Event::Closed => "tollgate.webhook.closed.v1",
+    }
+}
+
 /// Every event names its subject once more under its noun, so that `data` alone says whose it is.
 pub fn data(event: &Event, state: &State) -> Value {
     match event {
@@ -141,6 +156,8 @@ pub fn data(event: &Event, state: &State) -> Value {
         Event::Call(id, event) => with("call", id.to_string(), call::data(event, state)),
         Event::Policy(owner, event) => with("policy", StreamId::Policy(*owner).to_string(), policy::policy(*owner, event, state)),
         Event::Token(id, event) => with("token", id.to_string(), policy::token(*id, event, state)),
+        Event::Webhook(id, event) => with("webhook", id.to_string(), policy::webhook(*id, event, state)),
+        Event::Alert(id, event) => with("alert", id.to_string(), policy::alert(*id, event, state)),
     }
 }
 

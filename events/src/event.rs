@@ -2,9 +2,10 @@
 //! behind the old ones, never a change to one of them.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, TokenId, budget, call, catalogue,
+    AlertId, BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, TokenId, WebhookId, alert, budget,
+    call, catalogue,
     codec::{self, Undecodable},
-    key, model, node, policy, provider, scope, tenant, token,
+    key, model, node, policy, provider, scope, tenant, token, webhook,
 };
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +23,8 @@ pub enum Event {
     Call(CallId, call::Event),
     Policy(Owner, policy::Event),
     Token(TokenId, token::Event),
+    Webhook(WebhookId, webhook::Event),
+    Alert(AlertId, alert::Event),
 }
 
 /// An event without its stream, which the envelope names. Variants are only ever added, at the end.
@@ -38,6 +41,8 @@ enum Body {
     Call(call::Event),
     Policy(policy::Event),
     Token(token::Event),
+    Webhook(webhook::Event),
+    Alert(alert::Event),
 }
 
 /// [`Body`] to be written: the same variants in the same order, held by the golden bytes.
@@ -54,6 +59,8 @@ enum Written<'a> {
     Call(&'a call::Event),
     Policy(&'a policy::Event),
     Token(&'a token::Event),
+    Webhook(&'a webhook::Event),
+    Alert(&'a alert::Event),
 }
 
 impl Event {
@@ -71,6 +78,8 @@ impl Event {
             Event::Call(id, _) => StreamId::Call(*id),
             Event::Policy(owner, _) => StreamId::Policy(*owner),
             Event::Token(id, _) => StreamId::Token(*id),
+            Event::Webhook(id, _) => StreamId::Webhook(*id),
+            Event::Alert(id, _) => StreamId::Alert(*id),
         }
     }
 
@@ -88,6 +97,8 @@ impl Event {
             Event::Call(_, event) => Written::Call(event),
             Event::Policy(_, event) => Written::Policy(event),
             Event::Token(_, event) => Written::Token(event),
+            Event::Webhook(_, event) => Written::Webhook(event),
+            Event::Alert(_, event) => Written::Alert(event),
         })
     }
 
@@ -105,6 +116,8 @@ impl Event {
             (StreamId::Call(id), Body::Call(event)) => Event::Call(id, event),
             (StreamId::Policy(owner), Body::Policy(event)) => Event::Policy(owner, event),
             (StreamId::Token(id), Body::Token(event)) => Event::Token(id, event),
+            (StreamId::Webhook(id), Body::Webhook(event)) => Event::Webhook(id, event),
+            (StreamId::Alert(id), Body::Alert(event)) => Event::Alert(id, event),
             (stream, _) => return Err(Undecodable(format!("an event of another noun in {stream}"))),
         })
     }

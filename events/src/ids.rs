@@ -58,6 +58,8 @@ numbered! {
     TokenId "tok";
     /// A member of the cluster: the position of its join event, never used again.
     NodeId "node";
+    /// Where alerts are sent.
+    WebhookId "hook";
 }
 
 /// The one catalogue.
@@ -130,6 +132,24 @@ impl FromStr for UserId {
     }
 }
 
+/// What one node sees of one thing: see [`crate::alert`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AlertId(pub u128);
+
+impl fmt::Display for AlertId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "alert_{:032x}", self.0)
+    }
+}
+
+impl FromStr for AlertId {
+    type Err = BadId;
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let digits = text.strip_prefix("alert_").filter(|digits| digits.len() == 32);
+        digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(AlertId).ok_or_else(|| BadId(text.into()))
+    }
+}
+
 /// A random number that tells one session of a node from the next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Boot(pub u64);
@@ -145,6 +165,10 @@ pub enum NoteId {
     Answer([u8; 16]),
     /// A tenant's key for what is kept apart from the history, sealed.
     TenantDataKey(TenantId),
+    /// A webhook's sealed secret.
+    WebhookSecret(WebhookId),
+    /// How far a webhook's alerts were delivered: the position behind the last.
+    WebhookPosition(WebhookId),
 }
 
 /// The stream of events that an aggregate is folded from.
@@ -163,6 +187,8 @@ pub enum StreamId {
     /// What an owner says about calls below it.
     Policy(Owner),
     Token(TokenId),
+    Webhook(WebhookId),
+    Alert(AlertId),
 }
 
 impl StreamId {
@@ -183,6 +209,8 @@ impl StreamId {
                 (10, (u128::from(kind) << 64) | u128::from(id))
             }
             StreamId::Token(id) => (11, id.0.into()),
+            StreamId::Webhook(id) => (12, id.0.into()),
+            StreamId::Alert(id) => (13, id.0),
         }
     }
 
@@ -201,6 +229,8 @@ impl StreamId {
             9 if number == 0 => StreamId::Catalogue,
             10 => StreamId::Policy(Owner::from_parts(u8::try_from(number >> 64).ok()?, number as u64)?),
             11 => StreamId::Token(TokenId(small.ok()?)),
+            12 => StreamId::Webhook(WebhookId(small.ok()?)),
+            13 => StreamId::Alert(AlertId(number)),
             _ => return None,
         })
     }
@@ -220,6 +250,8 @@ impl fmt::Display for StreamId {
             StreamId::Catalogue => f.write_str("catalogue"),
             StreamId::Policy(owner) => write!(f, "policy_{owner}"),
             StreamId::Token(id) => id.fmt(f),
+            StreamId::Webhook(id) => id.fmt(f),
+            StreamId::Alert(id) => id.fmt(f),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! One file a noun. A noun that somebody administers is an [`Aggregate`]: it decides a command into events and folds events into
 //! itself. Calls have no keeper: the Scribe writes their events and the guards of [`state::State`] decide.
 
+pub mod alert;
 pub mod budget;
 pub mod call;
 pub mod catalogue;
@@ -29,6 +30,7 @@ pub mod time;
 pub mod token;
 pub mod transaction;
 pub mod usage;
+pub mod webhook;
 
 pub use event::Event;
 pub use ids::*;

@@ -205,3 +205,25 @@ pub const BACKUP_STEP_BYTES: usize = 1 << 20;
 pub const BACKUPS_MAX: usize = 1;
 /// Recipients of one backup: each is a line of its head.
 pub const BACKUP_RECIPIENTS_MAX: usize = 20;
+/// Between two events of one alert at least so long passes: what flaps writes an event a minute, not one a second.
+pub const ALERT_EVERY: Duration = Duration::from_secs(60);
+/// Events that a projection may be behind before that is an alert: a few seconds of the most that one node carries.
+pub const PROJECTION_LAG_ALARM: u64 = 100_000;
+/// A stepped clock is shown as an alert for so long: it has no end of its own.
+pub const CLOCK_STEP_SHOWN: Duration = Duration::from_secs(15 * 60);
+/// Webhooks that are open: each has a task, a status, and labels of its own in the metrics.
+pub const WEBHOOKS_MAX: usize = 64;
+/// One try to deliver an alert may take so long in all.
+pub const WEBHOOK_TIMEOUT: Duration = Duration::from_secs(10);
+/// After a failed delivery the next comes so soon; the wait doubles with each failure.
+pub const WEBHOOK_RETRY_FIRST: Duration = Duration::from_secs(1);
+/// See [`WEBHOOK_RETRY_FIRST`]: it ends here.
+pub const WEBHOOK_RETRY_MAX: Duration = Duration::from_secs(5 * 60);
+/// An alert older than this that was not taken is skipped, so that those behind it come to their turn.
+pub const WEBHOOK_KEPT: Duration = Duration::from_secs(24 * 3600);
+/// Positions of webhooks are noted so often: after a crash so much is delivered again.
+pub const WEBHOOK_NOTE_EVERY: Duration = Duration::from_secs(2);
+/// Bytes of a receiver's answer that are read; nobody looks at them.
+pub const WEBHOOK_ANSWER_BYTES_MAX: usize = 4 << 10;
+/// A webhook's secret, in bytes: what Standard Webhooks asks for, and room for a passphrase.
+pub const WEBHOOK_SECRET_BYTES_MAX: usize = 256;

@@ -10,14 +10,14 @@ pub use books::{Books, ClaimRow};
 pub use desk::{Desk, Lane};
 
 use crate::{
-    BudgetId, Event, Owner, StreamId, TenantId, Timestamp, budget, call,
+    AlertId, BudgetId, Event, Owner, ProviderId, StreamId, TenantId, Timestamp, alert, budget, call,
     codec::Undecodable,
     envelope::{Envelope, Recorded},
     limits, node, provider,
     table::Change,
     token,
     transaction::{Group, GroupOutcome, Outcome, Proposal, Transaction},
-    {Aggregate, key, scope},
+    webhook, {Aggregate, key, scope},
 };
 use std::sync::Arc;
 
@@ -151,6 +151,8 @@ impl State {
             Event::Call(id, event) => self.fold_call(*id, event, at),
             Event::Policy(owner, event) => self.books.policies.entry(*owner).apply(event, at),
             Event::Token(id, event) => self.books.tokens.entry(*id).apply(event, at),
+            Event::Webhook(id, event) => self.books.webhooks.entry(*id).apply(event, at),
+            Event::Alert(id, event) => self.books.alerts.entry(*id).apply(event, at),
         }
         self.index(event);
     }
@@ -160,8 +162,8 @@ impl State {
         let stream = event.stream();
         if !matches!(event, Event::Call(..)) {
             *self.books.versions.entry(stream) += 1;
-            // streams of policies are numbered by their owners
-            if let Ok(number) = u64::try_from(stream.to_parts().1) {
+            // streams of policies are numbered by their owners, those of alerts by what they are about
+            if let (Ok(number), false) = (u64::try_from(stream.to_parts().1), matches!(stream, StreamId::Alert(_))) {
                 self.books.head.next_id = self.books.head.next_id.max(number.saturating_add(1));
             }
         }
@@ -211,8 +213,17 @@ impl State {
             Event::Policy(owner, _) => self.tenant_of_owner(*owner),
             Event::Token(_, token::Event::Created { settings, .. }) => settings.tenant,
             Event::Token(id, _) => self.books.tokens.get(id).and_then(|token| token.settings.tenant),
+            Event::Webhook(_, webhook::Event::Created(settings)) => settings.tenant,
+            Event::Webhook(id, _) => self.books.webhooks.get(id).and_then(|webhook| webhook.settings.tenant),
+            Event::Alert(id, _) => self.tenant_of_alert(*id),
             Event::Model(..) | Event::Catalogue(_) | Event::Node(..) => None,
         }
+    }
+
+    /// What happens to a tenant's own provider is told to that tenant.
+    fn tenant_of_alert(&self, id: AlertId) -> Option<TenantId> {
+        let provider = (id.kind() == Some(alert::Kind::BreakerOpen)).then(|| ProviderId(id.subject()))?;
+        self.books.providers.get(&provider).and_then(|provider| provider.settings.tenant)
     }
 
     /// The tenant of an event of the history: of its envelope; what hangs on something that was made in the same transaction may bear none

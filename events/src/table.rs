@@ -1,7 +1,8 @@
 //! A table of the state: rows in order, a digest that is the sum of the rows' hashes, and the rows that changed since they were last written.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, NoteId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId,
+    AlertId, BudgetId, CallId, KeyId, ModelId, NodeId, NoteId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId,
+    WebhookId,
     codec::{self, Undecodable},
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -163,7 +164,7 @@ macro_rules! number_keys {
     )*};
 }
 
-number_keys!(TenantId ScopeId KeyId ProviderId ModelId BudgetId NodeId TokenId Timestamp);
+number_keys!(TenantId ScopeId KeyId ProviderId ModelId BudgetId NodeId TokenId WebhookId Timestamp);
 
 impl RowKey for CallId {
     fn write(&self, out: &mut Vec<u8>) {
@@ -171,6 +172,15 @@ impl RowKey for CallId {
     }
     fn read(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| CallId(u128::from_be_bytes(bytes)))
+    }
+}
+
+impl RowKey for AlertId {
+    fn write(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.0.to_be_bytes());
+    }
+    fn read(bytes: &[u8]) -> Option<Self> {
+        Some(AlertId(u128::from_be_bytes(bytes.try_into().ok()?)))
     }
 }
 
@@ -254,6 +264,14 @@ impl RowKey for NoteId {
                 out.push(4);
                 id.write(out);
             }
+            NoteId::WebhookSecret(id) => {
+                out.push(5);
+                id.write(out);
+            }
+            NoteId::WebhookPosition(id) => {
+                out.push(6);
+                id.write(out);
+            }
         }
     }
     fn read(bytes: &[u8]) -> Option<Self> {
@@ -262,6 +280,8 @@ impl RowKey for NoteId {
             (2, []) => Some(NoteId::Cluster),
             (3, slot) => slot.try_into().ok().map(NoteId::Answer),
             (4, id) => TenantId::read(id).map(NoteId::TenantDataKey),
+            (5, id) => WebhookId::read(id).map(NoteId::WebhookSecret),
+            (6, id) => WebhookId::read(id).map(NoteId::WebhookPosition),
             _ => None,
         }
     }

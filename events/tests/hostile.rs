@@ -17,7 +17,7 @@ use proptest::{collection::vec, prelude::*, sample::Index};
 use std::{collections::BTreeSet, sync::LazyLock};
 
 /// Every table of the books and of the desk.
-const TABLES: [u8; 21] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 20, 64, 65, 66];
+const TABLES: [u8; 23] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 64, 65, 66];
 
 /// Table, key and value.
 type Row = (u8, Vec<u8>, Vec<u8>);

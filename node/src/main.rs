@@ -2,9 +2,12 @@
 
 mod bodies;
 mod cli;
+mod courier;
+mod process;
 mod telemetry;
 mod threads;
 mod vault;
+mod watch;
 mod world;
 
 use clap::Parser;

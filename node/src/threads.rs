@@ -5,7 +5,7 @@ use actors::{
     root::{Core, Ports, Reactor},
 };
 use egress::{Egress, Setup};
-use ingress::{Admin, App, Doors, Hasher, serve};
+use ingress::{Admin, App, Doors, Hasher, Webhooks, serve};
 use std::{
     net::SocketAddr,
     sync::{Arc, mpsc},
@@ -73,6 +73,7 @@ pub struct Plan {
     pub projections: projections::Projections,
     pub queries: Arc<Semaphore>,
     pub backups: Arc<Semaphore>,
+    pub webhooks: Arc<Webhooks>,
     pub closing: watch::Receiver<bool>,
 }
 
@@ -111,10 +112,10 @@ pub fn reactor(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<JoinHandle<()>
 
 /// Starts what a reactor does; each listener's task ends with its last connection.
 async fn run(plan: Plan, lane: u16, doors: Vec<Door>) -> Result<Vec<tokio::task::JoinHandle<()>>, Failure> {
-    let Plan { core, setup, hasher, places, administration, admin, metrics, projections, queries, backups, closing } = plan;
+    let Plan { core, setup, hasher, places, administration, admin, metrics, projections, queries, backups, webhooks, closing } = plan;
     let wire = Arc::new(Egress::new(setup));
     let reactor = Reactor::start(core, lane, wire).await?;
-    let app = App { reactor, hasher, places, administration, admin, metrics, projections, queries, backups };
+    let app = App { reactor, hasher, places, administration, admin, metrics, projections, queries, backups, webhooks };
     let listeners: Vec<_> = doors.iter().map(|door| listen(door.address)).collect::<Result<_, _>>()?;
     let serving =
         listeners.into_iter().zip(doors).map(|(listener, door)| tokio::spawn(serve(listener, app.clone(), door.doors, closing.clone())));

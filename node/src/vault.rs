@@ -6,7 +6,7 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 use cluster_config::Secrets;
-use events::{NoteId, ProviderId, State, TenantId, key::KeyHash};
+use events::{NoteId, ProviderId, State, TenantId, WebhookId, key::KeyHash};
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 use std::{
@@ -132,6 +132,10 @@ fn bound_to(provider: ProviderId) -> Vec<u8> {
     format!("provider secret {provider}").into_bytes()
 }
 
+fn bound_to_webhook(webhook: WebhookId) -> Vec<u8> {
+    format!("webhook secret {webhook}").into_bytes()
+}
+
 fn key_of(tenant: TenantId) -> Vec<u8> {
     format!("data key {tenant}").into_bytes()
 }
@@ -182,6 +186,20 @@ impl Secrets for Vault {
 
     fn unsealed_at(&self, place: &[u8], note: &[u8]) -> Option<Vec<u8>> {
         self.opened(place, note)
+    }
+
+    fn seal_webhook(&mut self, webhook: WebhookId, secret: &str) -> ([u8; 32], Vec<u8>) {
+        self.sealed(&bound_to_webhook(webhook), secret.as_bytes())
+    }
+
+    fn unsealed_webhook(&self, webhook: WebhookId, state: &State) -> Option<String> {
+        let note = state.desk.notes.get(&NoteId::WebhookSecret(webhook))?;
+        String::from_utf8(self.opened(&bound_to_webhook(webhook), note)?).ok()
+    }
+
+    fn make_webhook(&mut self) -> String {
+        // letters and digits alone, a multiple of four: base64 of 24 bytes
+        self.make().replacen("sk-tg-", "whsec_", 1)
     }
 
     fn unsealed(&self, provider: ProviderId, state: &State) -> Option<String> {

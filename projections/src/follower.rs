@@ -59,8 +59,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub fn has_room(&self) -> bool {
-        self.disk.free_space().is_ok_and(|free| free >= self.disk_low)
+    /// Whether anything may be written; `at_least`: what must be told while the disk is low.
+    pub fn has_room(&self, at_least: bool) -> bool {
+        let low = if at_least { self.disk_low / 4 } else { self.disk_low };
+        self.disk.free_space().is_ok_and(|free| free >= low)
     }
 }
 

@@ -1,7 +1,8 @@
-//! Read models that are folded from the history: usage, calls, budgets, audit, providers. Each is one file that folds events into rows;
+//! Read models that are folded from the history: usage, calls, budgets, audit, providers, alerts. Each is one file that folds events into rows;
 //! its checkpoint stands in the same transaction. Nothing here is ever asked on the path of a call, and all of it can be dropped and
 //! built again from the history.
 
+pub mod alerts;
 pub mod audit;
 pub mod budgets;
 pub mod calls;
@@ -60,6 +61,10 @@ trait Projection: Send {
     fn form(&self) -> u32;
     /// Folds one record. `world` is as of right before it.
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault>;
+    /// It goes on while the disk is low, until a quarter of that is left: somebody has to be told.
+    fn writes_while_low(&self) -> bool {
+        false
+    }
     /// Puts into the draft what was gathered in memory: the batch ends here. `world` is as of its end.
     fn flush(&mut self, _world: &World, _draft: &mut Draft<'_>) -> Result<(), Fault> {
         Ok(())
@@ -67,10 +72,11 @@ trait Projection: Send {
 }
 
 /// Makes each of them.
-const ALL: [fn() -> Box<dyn Projection>; 5] = [
+const ALL: [fn() -> Box<dyn Projection>; 6] = [
     || Box::new(usage::Usage::default()),
     || Box::new(calls::Calls::default()),
     || Box::new(budgets::Budgets::default()),
     || Box::new(audit::Audit),
     || Box::new(providers::Providers::default()),
+    || Box::new(alerts::Alerts),
 ];

@@ -130,15 +130,16 @@ struct Led {
     follower: Option<Follower>,
     /// It is being built anew.
     rebuilding: bool,
+    writes_while_low: bool,
 }
 
 impl Led {
     fn open(make: Make, place: &Place) -> Result<Led, Fault> {
         let projection = make();
-        let name = projection.name();
+        let (name, writes_while_low) = (projection.name(), projection.writes_while_low());
         let follower = Follower::open(projection, name, place)?;
         let view = View::new(name, follower.rows.clone(), Arc::new(follower.world.clone()), follower.checkpoint.next);
-        Ok(Led { make, view: Arc::new(view), follower: Some(follower), rebuilding: false })
+        Ok(Led { make, view: Arc::new(view), follower: Some(follower), rebuilding: false, writes_while_low })
     }
 
     fn next(&self) -> Option<u64> {
@@ -193,8 +194,8 @@ impl Work {
         while !self.stop.load(Ordering::Acquire) {
             self.take_built();
             self.begin_rebuilds();
-            let has_room = self.place.has_room();
-            if self.is_due() && has_room {
+            let has_room = self.place.has_room(false);
+            if self.is_due() {
                 self.committed = Instant::now();
                 self.step();
             }
@@ -203,9 +204,7 @@ impl Work {
                 std::thread::park_timeout(LOOK_EVERY);
             }
         }
-        if self.place.has_room() {
-            self.step();
-        }
+        self.step();
         self.sync();
     }
 
@@ -223,7 +222,9 @@ impl Work {
     fn step(&mut self) {
         let (reader, place, started) = (&*self.reader, &self.place, self.started);
         let mut ready: BTreeMap<u64, Vec<&mut Led>> = BTreeMap::new();
-        for led in &mut self.led {
+        let (has_room, has_some) = (place.has_room(false), place.has_room(true));
+        let may_write = |led: &&mut Led| if led.writes_while_low { has_some } else { has_room };
+        for led in self.led.iter_mut().filter(may_write) {
             if is_of_this_history(led, reader, place, started)
                 && let Some(next) = led.next()
             {
@@ -364,7 +365,7 @@ fn build(projection: Box<dyn Projection>, place: &Place, reader: &dyn Reader, st
         if next == from {
             return Ok(follower);
         }
-        if !place.has_room() {
+        if !place.has_room(false) {
             return Err(Fault("there is too little free disk".into()));
         }
         follower.commit(batch)?;

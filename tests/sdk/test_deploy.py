@@ -166,10 +166,11 @@ CODES = source_strings()
 def busy(sim, tmp_path_factory):
     """A node on which everything has happened that makes a figure appear; its collector does not answer."""
     env = {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{free_port()}", "OTEL_BSP_SCHEDULE_DELAY": "20"}
-    node = Node(tmp_path_factory.mktemp("deploy"), base_config(sim), env=env)
+    config = {**base_config(sim), "webhooks": [{"name": "pager", "url": "http://127.0.0.1:9/", "secret": "whsec_Zm9vYmFyYmF6"}]}
+    node = Node(tmp_path_factory.mktemp("deploy"), config, env=env)
     try:
         use(node)
-        wait_until(lambda: 'tollgate_spans_total{result="failed"}' in scrape(node))
+        wait_until(lambda: 'tollgate_spans_total{result="failed"}' in scrape(node) and "tollgate_webhook_lag_events" in scrape(node))
         yield node
     finally:
         node.stop()
@@ -245,10 +246,10 @@ def test_the_check_finds_what_is_wrong(shown, change, problem):
 def test_the_check_finds_what_is_wrong_in_rules(shown):
     rules = copy.deepcopy(RULES)
     rules["groups"][0]["rules"][0]["record"] = "instance_outcome:tollgate_calls:rate1m"  # an alert reads it by its old name
-    rules["groups"][1]["rules"][0]["expr"] = 'tollgate_disk_free_bytes{job="tollgate"} < 1 or sum(tollgate_places) by (rack) > 1'
+    rules["groups"][1]["rules"][0]["expr"] = 'tollgate_disk_size_bytes{job="tollgate"} < 1 or sum(tollgate_places) by (rack) > 1'
     fresh = copy.deepcopy(shown)
     fresh.series.pop("instance_outcome:tollgate_calls:rate5m")
-    expected = {"tollgate_disk_free_bytes is not shown", "tollgate_places has no label rack", "instance_outcome:tollgate_calls:rate5m is not shown"}
+    expected = {"tollgate_disk_size_bytes is not shown", "tollgate_places has no label rack", "instance_outcome:tollgate_calls:rate5m is not shown"}
     assert {line.split(": ")[-1] for line in wrong(fresh, {}, rules)} == expected
 
 
@@ -339,6 +340,10 @@ FIRES = {
     "TollgateProjectionFailed": [node_series("tollgate_projection_up", "0x60", projection="usage")],
     "TollgateBooksDoNotClose": [node_series("tollgate_ledger_residual", "5x60")],
     "TollgateProjectionLags": [node_series("tollgate_projection_lag_events", "900000x60", projection="usage")],
+    "TollgateDiskLow": [node_series("tollgate_disk_low", FLAT)],
+    "TollgateFilesRunOut": [node_series("process_open_fds", "900x60"), node_series("process_max_fds", "1000x60")],
+    "TollgateWebhookFails": [node_series("tollgate_webhook_deliveries_total", GROWS, webhook="pager", outcome="failed"), node_series("tollgate_webhook_lag_events", "9x60", webhook="pager")],
+    "TollgateOrphans": [node_series("tollgate_calls_orphaned_total", GROWS)],
     "TollgateLinesDropped": [node_series("tollgate_lines_dropped_total", GROWS)],
     "TollgateSpansLost": [node_series("tollgate_spans_total", GROWS, result="failed")],
     "TollgateCallsFail": [OK, node_series("tollgate_calls_total", GROWS, endpoint="messages", outcome="failed")],
@@ -361,6 +366,13 @@ QUIET = [
     node_series("tollgate_calls_total", "0+1x60", endpoint="chat_completions", outcome="failed"),
     node_series("tollgate_attempts_total", "0+1x60", provider="p", result="server_error"),
     node_series("tollgate_breaker_open", "0x60", provider="p"),
+    node_series("tollgate_disk_low", "0x60"),
+    node_series("process_open_fds", "30x60"),
+    node_series("process_max_fds", "1000x60"),
+    node_series("tollgate_webhook_deliveries_total", GROWS, webhook="pager", outcome="delivered"),
+    node_series("tollgate_webhook_deliveries_total", "1x60", webhook="pager", outcome="failed"),
+    node_series("tollgate_webhook_lag_events", "0x60", webhook="pager"),
+    node_series("tollgate_calls_orphaned_total", "3x60"),
     node_series("tollgate_calls_open", "3x60"),
     node_series("tollgate_calls_in_flight", "4x60"),
     node_series("tollgate_places_in_use", "4x60"),

@@ -116,6 +116,7 @@ def config(sim):
             {"name": "search-prod", "scope": "search", "secret": APP, "rpm_limit": 600},
             {"name": "spent", "scope": "search", "secret": SPENT, "budgets": [{"limit": "0.000001 USD", "every": "day"}]},
         ],
+        "webhooks": [{"name": "pager", "url": "http://127.0.0.1:9/alerts", "secret": "whsec_Zm9vYmFyYmF6"}],
     }
 
 
@@ -322,6 +323,7 @@ def quoted(cell):
 
 def test_metrics_are_those_of_the_binary(node):
     wait_until(lambda: 'tollgate_spans_total{result="failed"}' in scrape(node))
+    wait_until(lambda: "tollgate_webhook_lag_events" in scrape(node))
     text = scrape(node)
     told = {name: kind for name, kind in re.findall(r"^# TYPE (\S+) (\S+)$", text, re.M)}
     assert set(told) == set(re.findall(r"^# HELP (\S+) ", text, re.M))
@@ -380,7 +382,7 @@ INTERNAL = {
     "GROUP_TRANSACTIONS_MAX", "GROUP_BYTES_MAX", "TRANSACTION_EVENTS_MAX", "TRANSACTION_BYTES_MAX", "ENTRY_BYTES_MAX", "FRAME_DECODE_MAX", "SCRIBE_QUEUE_MAX",
     "SESSIONS_REMEMBERED", "ORPHANS_A_CHUNK", "CLAIM_KEPT", "CLAIMS_MAX", "TRANSLATE_INLINE_BYTES_MAX", "HEAD_BYTES_READ_MAX", "HEADERS_READ_MAX", "HELD_BACK_BYTES_MAX",
     "ANSWER_QUEUE_MAX", "LAST_BYTES_WAIT", "LINGER", "SPANS_STOP_WAIT", "LINES_FLUSH_WAIT", "COLLECTOR_ANSWER_BYTES_MAX", "COLLECTOR_WARN_EVERY",
-    "UPSTREAM_ID_BYTES_MAX", "LOSSES_RECORDED_MAX", "LANES_MAX", "CODE_LABELS_MAX",
+    "UPSTREAM_ID_BYTES_MAX", "LOSSES_RECORDED_MAX", "LANES_MAX", "CODE_LABELS_MAX", "WEBHOOK_ANSWER_BYTES_MAX",
     "BACKUP_RECORD_BYTES_MAX", "BACKUP_STEP_BYTES",
 }
 

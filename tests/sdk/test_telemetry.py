@@ -277,6 +277,7 @@ def figures(text):
 LABELS = {
     "tollgate_calls_total": {"endpoint", "outcome"}, "tollgate_attempts_total": {"provider", "result"}, "tollgate_tokens_total": {"class"}, "tollgate_refusals_total": {"code"},
     "tollgate_faults_total": {"code"}, "tollgate_breaker_open": {"provider"}, "tollgate_build_info": {"version"}, "tollgate_spans_total": {"result"},
+    "tollgate_alerts_open": {"kind"}, "tollgate_alerts_raised_total": {"kind"}, "tollgate_webhook_deliveries_total": {"webhook", "outcome"}, "tollgate_webhook_lag_events": {"webhook"},
     "tollgate_projection_lag_events": {"projection"}, "tollgate_projection_up": {"projection"},
     "tollgate_request_log_records_total": {"result"},
 }
@@ -293,7 +294,7 @@ def test_metrics_parse_and_their_labels_are_closed(watched):
     for (name, labels), number in found.items():
         base = re.sub(r"_(bucket|sum|count)$", "", name)
         allowed = {"le"} if base in HISTOGRAMS else LABELS.get(name, set())
-        assert name.startswith("tollgate_") and number >= 0 and {label for label, _ in labels} <= allowed, (name, labels)
+        assert name.startswith(("tollgate_", "process_")) and number >= 0 and {label for label, _ in labels} <= allowed, (name, labels)
         assert name.endswith("_total") or not any(label in ("code", "class") for label, _ in labels)
     values = {label: {dict(labels)[label] for (_, labels) in found if label in dict(labels)} for label in ("endpoint", "outcome", "class", "result", "provider", "code")}
     assert values["endpoint"] == {"chat_completions", "completions", "responses", "embeddings", "messages", "count_tokens"}

@@ -39,7 +39,7 @@ def books(node, events):
 
 def test_all_projections_follow(node, books):
     rows = every(node, "projections")
-    assert [row["name"] for row in rows] == ["usage", "calls", "budgets", "audit", "providers"]
+    assert [row["name"] for row in rows] == ["usage", "calls", "budgets", "audit", "providers", "alerts"]
     assert all((row["status"], row["at"], row["lag_events"]) == ("following", f"0:{books.position}", 0) for row in rows)
 
 

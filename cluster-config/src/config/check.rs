@@ -2,6 +2,7 @@
 
 use super::{Budget, Config, Secret};
 use crate::problem::Problems;
+use events::limits;
 use std::collections::BTreeMap;
 
 pub(super) fn duplicates(config: &Config, problems: &mut Problems) {
@@ -11,6 +12,11 @@ pub(super) fn duplicates(config: &Config, problems: &mut Problems) {
     twice("provider", providers, problems);
     let models = config.models.iter().map(|model| (model.name.as_str(), format!("{}.name", model.path)));
     twice("model", models, problems);
+    let webhooks = config.webhooks.iter().map(|webhook| (webhook.settings.name.as_str(), format!("{}.name", webhook.path)));
+    twice("webhook", webhooks, problems);
+    if config.webhooks.len() > limits::WEBHOOKS_MAX {
+        problems.add("webhooks", format!("may list {} webhooks, not {}", limits::WEBHOOKS_MAX, config.webhooks.len()));
+    }
     // the message names places, never the secret
     let mut secrets = BTreeMap::new();
     for key in &config.keys {

@@ -1,6 +1,6 @@
 //! From the tree of the file to the parts of the [`Config`], field by field.
 
-use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant, request_log};
+use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant, Webhook, request_log};
 use crate::{
     fields::{self, Fields},
     problem::{Problems, did_you_mean},
@@ -9,9 +9,9 @@ use crate::{
 };
 use dialects::{Dialect, exchange::loss::LossRules};
 use events::{
-    Every, Rates, Unit, budget, limits,
+    Every, Rates, Unit, alert, budget, limits,
     price::{Bounds, Long, Price},
-    provider,
+    provider, webhook,
 };
 
 /// Tiers of one price: a provider has two or three.
@@ -30,6 +30,7 @@ pub(super) fn file(node: &Node, problems: &mut Problems) -> Config {
         tenants: each(&file, "tenants", problems, tenant),
         scopes: each(&file, "scopes", problems, scope),
         keys: each(&file, "keys", problems, key),
+        webhooks: each(&file, "webhooks", problems, webhook),
     }
 }
 
@@ -117,6 +118,40 @@ fn provider(node: &Node, path: &str, problems: &mut Problems) -> Option<Provider
     let (name, dialect, base_url) = (name?, dialect?.to_owned(), base_url?);
     let settings = provider::Settings { name, tenant: None, dialect, base_url, headers, timeouts, price, max_parallel, on_client_gone };
     Some(Provider { path: path.to_owned(), settings, tenant, api_key })
+}
+
+fn webhook(node: &Node, path: &str, problems: &mut Problems) -> Option<Webhook> {
+    let fields = Fields::of(node, path, fields::WEBHOOK, problems);
+    let name = name(&fields, "name", problems);
+    let tenant = fields.text("tenant", problems);
+    let tenant = checked(fields.at("tenant"), tenant, values::name, problems);
+    let url = fields.needed("url", problems);
+    let is_tenants = fields.get("tenant").is_some();
+    let url = checked(fields.at("url"), url, |url| values::webhook_url(url, is_tenants), problems);
+    let given = fields.text("secret", problems);
+    let secret = secret(fields.at("secret"), given, values::webhook_secret, problems);
+    let alerts = kinds(&fields, problems);
+    let settings = webhook::Settings { name: name?, tenant: None, url: url?, alerts };
+    Some(Webhook { path: path.to_owned(), settings, tenant, secret })
+}
+
+/// Kinds of alerts in order; None: all.
+fn kinds(of: &Fields<'_>, problems: &mut Problems) -> Option<Vec<alert::Kind>> {
+    of.get("alerts")?;
+    let known = alert::Kind::ALL.map(alert::Kind::as_str);
+    let mut kinds = Vec::new();
+    for (path, text) in of.texts("alerts", problems) {
+        match alert::Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
+            Some(kind) => kinds.push(kind),
+            None => problems.add(path, format!("is no alert{}; there are {}", did_you_mean(text, known.iter().copied()), known.join(", "))),
+        }
+    }
+    if of.list("alerts", &mut Problems::default()).is_empty() {
+        problems.add(of.at("alerts"), "lists none; leave it out for all");
+    }
+    kinds.sort();
+    kinds.dedup();
+    Some(kinds)
 }
 
 fn base_url(of: &Fields<'_>, problems: &mut Problems) -> Option<String> {

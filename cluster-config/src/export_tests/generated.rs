@@ -168,7 +168,8 @@ impl Draft {
             request_log: said.log.clone(),
         });
         let (tenants, loss) = (tenants.collect(), self.platform.loss.map(str::to_owned));
-        File { providers, models, tenants, scopes, keys, budgets: budgets(&self.platform), loss, request_log: self.platform.log.clone() }
+        let budgets = budgets(&self.platform);
+        File { providers, models, tenants, scopes, keys, budgets, webhooks: Vec::new(), loss, request_log: self.platform.log.clone() }
     }
 
     fn providers(&self, tenant: &dyn Fn(usize) -> String) -> Vec<file::Provider> {

@@ -114,6 +114,6 @@ fn is_within(step: &Step, seen: &State, tenant: TenantId) -> bool {
         Step::Budget(_, budget::Command::Set { identity, .. }) => is_mine(&identity.owner),
         Step::Budget(id, _) => seen.books.budgets.get(id).is_some_and(|budget| is_mine(&budget.identity.owner)),
         Step::Policy(owner, _) => is_mine(owner),
-        Step::Tenant(..) | Step::Provider(..) | Step::Model(..) | Step::Catalogue(_) => false,
+        Step::Tenant(..) | Step::Provider(..) | Step::Model(..) | Step::Catalogue(_) | Step::Webhook(..) => false,
     }
 }

@@ -1,11 +1,11 @@
 //! What a change changes, field by field, as the file names and writes it. Secrets are never told, only that they are others.
 
 use crate::{
-    config::{Key, Model, Provider, Scope, Tenant, places::Home},
+    config::{Key, Model, Provider, Scope, Tenant, Webhook, places::Home},
     export::parts,
     file,
 };
-use events::{ScopeId, State, TenantId, budget, key, model, policy::RequestLog, provider, scope, tenant};
+use events::{ScopeId, State, TenantId, budget, key, model, policy::RequestLog, provider, scope, tenant, webhook};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -147,6 +147,18 @@ pub(super) fn model(state: &State, before: Option<&model::Model>, after: &Model)
     let targets =
         targets.map(|to| file::Target { provider: to.provider.clone(), model: to.model.clone(), price: price(&to.price) }).collect();
     between(&before.unwrap_or_default(), &form(targets, after.price.as_ref(), &after.bounds))
+}
+
+pub(super) fn webhook(state: &State, before: Option<&webhook::Webhook>, after: &Webhook, is_secret_new: bool) -> Vec<Field> {
+    let form = |settings: &webhook::Settings, tenant: Option<&str>| {
+        let kinds = settings.alerts.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>());
+        json!({"url": settings.url, "alerts": kinds, "tenant": tenant})
+    };
+    let had_one = before.is_some();
+    let before = before.map(|webhook| form(&webhook.settings, webhook.settings.tenant.map(|tenant| tenant_name(state, tenant))));
+    let mut fields = between(&before.unwrap_or_default(), &form(&after.settings, after.tenant.as_deref()));
+    fields.extend(secret("secret", had_one, is_secret_new));
+    fields
 }
 
 /// What it counts stands in its name.

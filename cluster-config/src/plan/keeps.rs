@@ -18,6 +18,12 @@ pub(super) fn check(config: &Config, homes: &Places, state: &State, names: &Name
         };
         problems.add(format!("{}.api_key", provider.path), why);
     }
+    for webhook in config.webhooks.iter().filter(|webhook| webhook.secret == Some(Secret::Keep)) {
+        if !names.webhooks.contains_key(&webhook.settings.name) {
+            let why = "is `keep`, and there is no such webhook yet: give its secret, or leave the field out to have one made";
+            problems.add(format!("{}.secret", webhook.path), why);
+        }
+    }
     for (key, home) in config.keys.iter().zip(&homes.keys).filter(|(key, _)| key.secret == Some(Secret::Keep)) {
         // one without a place is a problem already
         let Some(home) = home else { continue };

@@ -1,7 +1,7 @@
 //! What is there by name: what is open, live and not removed.
 
 use crate::config::places::{Outside, Place};
-use events::{KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, budget};
+use events::{KeyId, ModelId, Owner, ProviderId, ScopeId, State, TenantId, WebhookId, budget};
 use std::collections::BTreeMap;
 
 #[derive(Clone, Debug, Default)]
@@ -11,6 +11,7 @@ pub(crate) struct Names {
     pub keys: BTreeMap<Place, KeyId>,
     pub providers: BTreeMap<String, ProviderId>,
     pub models: BTreeMap<String, ModelId>,
+    pub webhooks: BTreeMap<String, WebhookId>,
 }
 
 impl Names {
@@ -23,7 +24,9 @@ impl Names {
         let keys = books.keys.iter().filter(|(_, key)| key.made && !key.revoked);
         let providers = books.providers.iter().filter(|(_, provider)| provider.made && !provider.closed);
         let models = books.models.iter().filter(|(_, model)| model.made && !model.removed);
+        let webhooks = books.webhooks.iter().filter(|(_, webhook)| webhook.is_open());
         Names {
+            webhooks: webhooks.map(|(id, webhook)| (webhook.settings.name.clone(), *id)).collect(),
             scopes: scopes.filter_map(|(id, scope)| Some(((live(&scope.tenant)?, scope.name.clone()), *id))).collect(),
             keys: keys.filter_map(|(id, key)| Some(((live(&key.tenant)?, key.name.clone()), *id))).collect(),
             providers: providers.map(|(id, provider)| (provider.settings.name.clone(), *id)).collect(),

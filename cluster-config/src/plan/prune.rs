@@ -5,7 +5,7 @@ use crate::config::{
     Config,
     places::{Place, Places},
 };
-use events::{budget, key, model, provider, scope, tenant};
+use events::{NoteId, budget, key, model, provider, scope, tenant, webhook};
 use std::collections::BTreeSet;
 
 /// All names of the file.
@@ -15,6 +15,7 @@ pub(super) struct Named {
     keys: BTreeSet<Place>,
     providers: BTreeSet<String>,
     models: BTreeSet<String>,
+    webhooks: BTreeSet<String>,
 }
 
 impl Named {
@@ -28,6 +29,7 @@ impl Named {
             keys: keys.collect(),
             providers: config.providers().map(str::to_owned).collect(),
             models: config.models().map(str::to_owned).collect(),
+            webhooks: config.webhooks.iter().map(|webhook| webhook.settings.name.clone()).collect(),
         }
     }
 }
@@ -65,12 +67,23 @@ impl Planner<'_> {
                 self.add(Some(provider), provider::Command::Close, change, "", |command| Step::Provider(*id, command, None));
             }
         }
+        self.prune_webhooks(named);
         self.prune_scopes(named);
         for (id, tenant) in
             books.tenants.iter().filter(|(_, tenant)| tenant.made && !tenant.closed && !named.tenants.contains(&tenant.name))
         {
             let change = Shown::new(Op::Close, "tenant", tenant.name.clone());
             self.add(Some(tenant), tenant::Command::Close, change, "", |command| Step::Tenant(*id, command));
+        }
+    }
+
+    /// Their secrets and positions are forgotten with them.
+    fn prune_webhooks(&mut self, named: &Named) {
+        let open = self.state.books.webhooks.iter().filter(|(_, webhook)| webhook.is_open());
+        for (id, webhook) in open.filter(|(_, webhook)| !named.webhooks.contains(&webhook.settings.name)) {
+            let change = Shown::new(Op::Close, "webhook", webhook.settings.name.clone());
+            let notes = vec![(NoteId::WebhookSecret(*id), None), (NoteId::WebhookPosition(*id), None)];
+            self.add(Some(webhook), webhook::Command::Close, change, "", |command| Step::Webhook(*id, command, notes));
         }
     }
 

@@ -25,6 +25,11 @@ pub(super) fn check(config: &Config, stays: &Names, problems: &mut Problems) {
             unknown("tenant", tenant, format!("{}.tenant", provider.path), &known.tenants, problems);
         }
     }
+    for webhook in &config.webhooks {
+        if let Some(tenant) = webhook.tenant.as_deref().filter(|tenant| !known.tenants.contains(tenant)) {
+            unknown("tenant", tenant, format!("{}.tenant", webhook.path), &known.tenants, problems);
+        }
+    }
     for target in config.models.iter().flat_map(|model| &model.targets) {
         known.provider(&target.provider, format!("{}.provider", target.path), problems);
     }

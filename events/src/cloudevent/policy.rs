@@ -2,11 +2,12 @@
 
 use super::{parts, tenant_name};
 use crate::{
-    BudgetId, KeyId, ModelId, Owner, Position, ProviderId, ScopeId, State, TenantId, TokenId, budget, catalogue, key, model,
+    AlertId, BudgetId, KeyId, ModelId, Owner, Position, ProviderId, ScopeId, State, TenantId, TokenId, WebhookId, alert, budget, catalogue,
+    key, model,
     money::amount_text,
     node, policy as said,
     provider::{self, OnClientGone},
-    scope, tenant, token,
+    scope, tenant, token, webhook,
 };
 use serde_json::{Value, json};
 
@@ -60,6 +61,31 @@ pub fn token(id: TokenId, event: &token::Event, state: &State) -> Value {
         }),
         token::Event::Revoked => json!({"name": name}),
         token::Event::Denied { what } => json!({"name": name, "what": what}),
+    }
+}
+
+/// Of its URL no query, where secrets are put at times; its secret's digest is of the sealed note.
+pub fn webhook(id: WebhookId, event: &webhook::Event, state: &State) -> Value {
+    let name = state.books.webhooks.get(&id).map(|webhook| &webhook.settings.name);
+    match event {
+        webhook::Event::Created(settings) | webhook::Event::Changed(settings) => {
+            let alerts = settings.alerts.as_ref().map(|kinds| kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>());
+            let tenant = settings.tenant.map(|id| tenant_name(state, id));
+            json!({"name": settings.name, "tenant": tenant, "url": parts::bare_url(&settings.url), "alerts": alerts})
+        }
+        webhook::Event::SecretSet { digest } => json!({"name": name, "secret_digest": parts::hex(digest)}),
+        webhook::Event::Closed => json!({"name": name}),
+    }
+}
+
+pub fn alert(id: AlertId, event: &alert::Event, state: &State) -> Value {
+    let (kind, node) = (id.kind().map(alert::Kind::as_str), id.node().to_string());
+    match event {
+        alert::Event::Raised { subject, detail } => json!({"kind": kind, "node": node, "subject": subject, "detail": detail}),
+        alert::Event::Cleared => {
+            let subject = state.books.alerts.get(&id).map(|alert| &alert.subject);
+            json!({"kind": kind, "node": node, "subject": subject})
+        }
     }
 }
 

@@ -1,11 +1,12 @@
 //! The books: a function of the history, so that a replay gives the same.
 
 use crate::{
-    BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId, budget, call, catalogue,
+    AlertId, BudgetId, CallId, KeyId, ModelId, NodeId, Owner, ProviderId, ScopeId, StreamId, TenantId, Timestamp, TokenId, WebhookId,
+    alert, budget, call, catalogue,
     codec::Undecodable,
     key, model, node, policy, provider, scope,
     table::{Change, Table},
-    tenant, token,
+    tenant, token, webhook,
 };
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,6 +53,8 @@ pub struct Books {
     pub tokens: Table<TokenId, token::Token>,
     /// Secrets of keys from before a rotation, as long as nothing has ended them but time.
     pub overlaps: Table<KeyId, key::Overlap>,
+    pub webhooks: Table<WebhookId, webhook::Webhook>,
+    pub alerts: Table<AlertId, alert::Alert>,
     /// Derived: budgets by what makes them themselves.
     pub(super) budget_ids: BTreeMap<budget::Identity, BudgetId>,
     /// Derived: open calls by age.
@@ -136,6 +139,14 @@ macro_rules! each_table {
             let $table = &mut $books.overlaps;
             $body
         }
+        {
+            let $table = &mut $books.webhooks;
+            $body
+        }
+        {
+            let $table = &mut $books.alerts;
+            $body
+        }
     }};
 }
 
@@ -162,6 +173,8 @@ impl Books {
             policies: Table::new(16),
             tokens: Table::new(17),
             overlaps: Table::new(20),
+            webhooks: Table::new(18),
+            alerts: Table::new(19),
             budget_ids: BTreeMap::new(),
             open_times: BTreeSet::new(),
             orphan_times: BTreeSet::new(),
@@ -193,6 +206,8 @@ impl Books {
             self.policies.digest(),
             self.tokens.digest(),
             self.overlaps.digest(),
+            self.webhooks.digest(),
+            self.alerts.digest(),
         ];
         sums.iter().fold(0u128, |sum, part| sum.wrapping_add(*part))
     }
@@ -226,7 +241,8 @@ impl Books {
         self.open_times = self.open.iter().map(|(call, open)| (open.at, *call)).collect();
         self.orphan_times = self.orphans.iter().map(|(call, orphan)| (orphan.orphaned_at, *call)).collect();
         self.claim_times = self.claims.iter().map(|((tenant, key), claim)| (*tenant, claim.at, *key)).collect();
-        let largest = self.versions.iter().filter_map(|(stream, _)| u64::try_from(stream.to_parts().1).ok()).max();
+        let numbered = self.versions.iter().filter(|(stream, _)| !matches!(stream, StreamId::Alert(_)));
+        let largest = numbered.filter_map(|(stream, _)| u64::try_from(stream.to_parts().1).ok()).max();
         self.head.next_id = largest.map_or(1, |id| id.saturating_add(1));
     }
 }

@@ -1,12 +1,12 @@
 //! One sample of every event. The list and the match come from one macro: a new variant does not compile until it has its sample.
 
 use events::{
-    Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId, Timestamp,
-    TokenId, Unit, Usage, UserId, budget, call, catalogue,
+    AlertId, Boot, BudgetId, CallId, Event, Every, Figures, KeyId, ModelId, Money, NodeId, Owner, ProviderId, Rates, ScopeId, TenantId,
+    Timestamp, TokenId, Unit, Usage, UserId, WebhookId, alert, budget, call, catalogue,
     key::{self, KeyHash},
     model, node, policy,
     price::{Bounds, Long, Price},
-    provider, scope, tenant, token,
+    provider, scope, tenant, token, webhook,
 };
 
 pub const TENANT: TenantId = TenantId(1);
@@ -17,6 +17,7 @@ const MODEL: ModelId = ModelId(5);
 const BUDGET: BudgetId = BudgetId(6);
 const NODE: NodeId = NodeId(7);
 const TOKEN: TokenId = TokenId(8);
+const WEBHOOK: WebhookId = WebhookId(9);
 
 macro_rules! samples {
     ($($pattern:pat => $sample:expr;)*) => {
@@ -72,6 +73,12 @@ samples! {
     Event::Token(_, token::Event::Created { .. }) => Event::Token(TOKEN, token::Event::Created { settings: token_settings(), secret: secret(3) });
     Event::Token(_, token::Event::Denied { .. }) => Event::Token(TOKEN, token::Event::Denied { what: "POST /api/v1/apply".into() });
     Event::Token(_, token::Event::Revoked) => Event::Token(TOKEN, token::Event::Revoked);
+    Event::Webhook(_, webhook::Event::Created(_)) => Event::Webhook(WEBHOOK, webhook::Event::Created(webhook_settings()));
+    Event::Webhook(_, webhook::Event::Changed(_)) => Event::Webhook(WEBHOOK, webhook::Event::Changed(webhook_settings()));
+    Event::Webhook(_, webhook::Event::SecretSet { .. }) => Event::Webhook(WEBHOOK, webhook::Event::SecretSet { digest: [0x77; 32] });
+    Event::Alert(_, alert::Event::Raised { .. }) => Event::Alert(an_alert(), alert::Event::Raised { subject: "openai".into(), detail: "it failed again and again".into() });
+    Event::Alert(_, alert::Event::Cleared) => Event::Alert(an_alert(), alert::Event::Cleared);
+    Event::Webhook(_, webhook::Event::Closed) => Event::Webhook(WEBHOOK, webhook::Event::Closed);
     Event::Node(_, node::Event::Lost) => Event::Node(NODE, node::Event::Lost);
     Event::Node(_, node::Event::Removed) => Event::Node(NODE, node::Event::Removed);
     Event::Node(_, node::Event::Restored { .. }) => Event::Node(NODE, node::Event::Restored { position: 12, made_at: Timestamp(1_790_000_000_000_000) });
@@ -105,6 +112,15 @@ fn scope_settings() -> scope::Settings {
 
 fn key_settings() -> key::Settings {
     key::Settings { tenant: TENANT, scope: None, name: "search-prod".into(), models: None, rates: Rates::default() }
+}
+
+fn webhook_settings() -> webhook::Settings {
+    let url = "https://user:secret@hooks.example.com/alerts?key=secret".into();
+    webhook::Settings { name: "pager".into(), tenant: Some(TENANT), url, alerts: Some(alert::Kind::ALL.to_vec()) }
+}
+
+fn an_alert() -> AlertId {
+    AlertId::new(alert::Kind::BreakerOpen, NODE, PROVIDER.0)
 }
 
 fn token_settings() -> token::Settings {

@@ -1,6 +1,7 @@
 //! Everything under `/api/v1`: what the projections know, in lists; administration; proofs.
 
 mod access;
+mod alerts;
 mod apply;
 mod ask;
 mod asking;
@@ -31,6 +32,7 @@ mod schema;
 mod sent;
 mod tokens;
 mod usage;
+mod webhooks;
 
 pub(crate) use access::Access;
 pub use access::Admin;
@@ -40,6 +42,7 @@ pub use ledger::{Proof, prove};
 pub(crate) use problem::Problem;
 pub(crate) use routes::health;
 pub(crate) use sent::{Path, Sent};
+pub use webhooks::{Deliveries, TestAsked, Tried, Webhooks};
 
 use crate::App;
 use ::events::limits;

@@ -10,7 +10,7 @@ mod health;
 mod models;
 mod serve;
 
-pub use api::{Admin, Proof, openapi, prove};
+pub use api::{Admin, Deliveries, Proof, TestAsked, Tried, Webhooks, openapi, prove};
 pub use body::Body;
 pub use serve::serve;
 
@@ -46,6 +46,8 @@ pub struct App {
     pub queries: Arc<Semaphore>,
     /// Bounds the backups that are made at once; shared by all reactors.
     pub backups: Arc<Semaphore>,
+    /// How webhooks do.
+    pub webhooks: Arc<Webhooks>,
 }
 
 /// Which routes a listener answers.

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod alerts;
 mod apply;
 mod backup;
 mod calls;
@@ -82,6 +83,8 @@ enum Verb {
     Usage(usage::Flags),
     /// Calls, as they are, or as they end.
     Calls(calls::Flags),
+    /// What operators are told of, as it is, or as it comes.
+    Alerts(alerts::Flags),
     /// Why a call went where it went, and what it cost: its decision made again.
     Explain(explain::Flags),
     /// Whether the books close now: each budget's limit, settled, held and free, and the records behind them.
@@ -131,6 +134,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Verb::Key(verb) => key::run(&verb),
         Verb::Usage(flags) => usage::run(&flags),
         Verb::Calls(flags) => calls::run(&flags),
+        Verb::Alerts(flags) => alerts::run(&flags),
         Verb::Explain(flags) => explain::run(&flags),
         Verb::Proof(flags) => proof::run(&flags),
         Verb::Export(flags) => export::run(&flags),

@@ -3,9 +3,11 @@
 use super::Failure;
 use crate::{
     bodies::{self, RequestLog},
+    courier::Courier,
     telemetry::{self, Telemetry},
     threads::{CoreThread, Door, MakePorts, Plan, probe, reactor},
     vault::{Keeping, Vault},
+    watch::{DiskBounds, Residual, Watch},
     world::{SystemEntropy, WallClock},
 };
 use actors::{
@@ -15,9 +17,9 @@ use actors::{
 };
 use clap::{Args, ValueEnum};
 use cluster_config::Secrets;
-use egress::{Outbound, Setup};
+use egress::{Egress, Outbound, Setup};
 use events::{envelope::Principal, limits};
-use ingress::{Admin, Doors};
+use ingress::{Admin, Doors, TestAsked, Webhooks};
 use journal::{
     disk::{Disk, MemoryDisk},
     memory::Memory,
@@ -28,7 +30,7 @@ use std::{convert::Infallible, net::SocketAddr, path::PathBuf, process::ExitCode
 use store::{DataDir, DataDirFault, RealDisk};
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::{Semaphore, watch},
+    sync::{Semaphore, mpsc, watch},
 };
 
 /// The books are proved so often.
@@ -99,7 +101,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     };
     let (bodies, keeping) = RequestLog::start(core.clone(), vault.clone(), settings)?;
     let core = core.with_bodies(Arc::new(bodies));
-    let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk, flags.disk_low_mib.saturating_mul(1 << 20))?;
+    let (projections, runner) = projections::Runner::start(core.journal.reader(), &*disk, mebibytes(flags.disk_low_mib))?;
     let maker: SecretsMaker = {
         let vault = vault.clone();
         Arc::new(move || Box::new(vault.clone()) as Box<dyn Secrets + Send>)
@@ -109,6 +111,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     main.block_on(configure(&administration, config.as_deref(), &vars))?;
     let (close, closing) = watch::channel(false);
     let places = Arc::new(Semaphore::new(limits::CALLS_MAX));
+    let tellers = Tellers::new(&flags, &core, &projections, &setup, &vault, disk);
     let plan = Plan {
         core: core.clone(),
         setup,
@@ -116,10 +119,11 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
         places: places.clone(),
         administration,
         admin: Arc::new(Admin::new(&admin_token(&vars))),
-        metrics: figures.scraper(places.clone(), projections.clone()),
+        metrics: figures.scraper(core.clone(), places.clone(), projections.clone()),
         projections: projections.clone(),
         queries: Arc::new(Semaphore::new(limits::QUERIES_MAX)),
         backups: Arc::new(Semaphore::new(limits::BACKUPS_MAX)),
+        webhooks: tellers.webhooks.clone(),
         closing,
     };
     let mut doors = vec![Door { address: listen, doors: if admin_listen.is_some() { Doors::Calls } else { Doors::All } }];
@@ -130,7 +134,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     let code = main.block_on(async {
         tokio::select! {
             code = until_told(&core, &places) => code,
-            never = prove_again(&core, &projections) => match never {},
+            never = tellers.run(&core, &projections) => match never {},
         }
     });
     close.send_replace(true);
@@ -142,6 +146,36 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     runner.stop();
     telemetry.stop();
     Ok(code)
+}
+
+/// What tells operators how the node is: its watch, the proof of the books, and who delivers alerts.
+struct Tellers {
+    watch: Watch,
+    residual: Residual,
+    courier: Arc<Courier>,
+    tests: mpsc::UnboundedReceiver<TestAsked>,
+    webhooks: Arc<Webhooks>,
+}
+
+impl Tellers {
+    fn new(flags: &Flags, core: &Core, projections: &Projections, setup: &Arc<Setup>, vault: &Vault, disk: Arc<dyn Disk>) -> Tellers {
+        let (webhooks, tests) = Webhooks::new();
+        let webhooks = Arc::new(webhooks);
+        let wire = Arc::new(Egress::new(setup.clone()));
+        let courier = Courier::new(core.clone(), projections.clone(), wire, vault.clone(), webhooks.clone());
+        let residual = Residual::default();
+        let bounds = DiskBounds { low: mebibytes(flags.disk_low_mib), ok: mebibytes(flags.disk_ok_mib) };
+        let watch = Watch::new(core.clone(), projections.clone(), disk, bounds, residual.clone());
+        Tellers { watch, residual, courier, tests, webhooks }
+    }
+
+    async fn run(self, core: &Core, projections: &Projections) -> Infallible {
+        tokio::select! {
+            never = prove_again(core, projections, &self.residual) => never,
+            never = self.watch.run() => never,
+            never = self.courier.run(self.tests) => never,
+        }
+    }
 }
 
 /// Opens and locks the data directory; None: the journal is in memory.
@@ -165,8 +199,8 @@ fn make_ports(flags: &Flags, data: Option<DataDir>, vault: Vault) -> MakePorts {
     let settings = raft::Settings {
         clock: clock.clone(),
         fail_stop: Arc::new(fail_stop),
-        disk_low: flags.disk_low_mib.saturating_mul(1 << 20),
-        disk_ok: flags.disk_ok_mib.saturating_mul(1 << 20),
+        disk_low: mebibytes(flags.disk_low_mib),
+        disk_ok: mebibytes(flags.disk_ok_mib),
     };
     Box::new(move || {
         Box::pin(async move {
@@ -184,6 +218,10 @@ fn fail_stop(why: String) {
     tracing::error!(why, "the journal has failed; the process ends");
     telemetry::flush();
     std::process::exit(70); // EX_SOFTWARE
+}
+
+fn mebibytes(count: u64) -> u64 {
+    count.saturating_mul(1 << 20)
 }
 
 fn cores() -> u16 {
@@ -223,7 +261,8 @@ async fn configure(
     };
     let applied = applied.map_err(apply_failure)?;
     for (key, secret) in &applied.secrets {
-        println!("key {key} (shown once): {secret}");
+        let what = if key.starts_with("webhook ") { key.clone() } else { format!("key {key}") };
+        println!("{what} (shown once): {secret}");
     }
     tracing::info!(changes = applied.changes.len(), position = %applied.position, "the configuration is applied");
     Ok(())
@@ -242,7 +281,7 @@ fn problems(list: Vec<cluster_config::Problem>) -> Failure {
 }
 
 /// Proves the books from time to time, for the figures.
-async fn prove_again(core: &Core, projections: &Projections) -> Infallible {
+async fn prove_again(core: &Core, projections: &Projections, differs: &Residual) -> Infallible {
     let (residual, position) = (metrics::gauge!("tollgate_ledger_residual"), metrics::gauge!("tollgate_ledger_proved_position"));
     residual.set(0.0);
     loop {
@@ -252,6 +291,7 @@ async fn prove_again(core: &Core, projections: &Projections) -> Infallible {
                 if proof.residual() != 0 {
                     tracing::error!(residual = %proof.residual(), position = proof.position(), "the books do not close: `tollgate proof` says where");
                 }
+                differs.set(proof.residual() != 0);
                 residual.set(proof.residual() as f64);
                 position.set(proof.position() as f64);
             }

@@ -1,6 +1,8 @@
 //! Figures for Prometheus.
 
+use actors::root::{Core, Stage};
 use events::limits;
+use journal::Health;
 use metrics::{counter, describe_counter, describe_gauge, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use projections::{Projections, Status};
@@ -30,6 +32,14 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
         .install_recorder()?;
     actors::metrics::describe();
     describe_gauge!("tollgate_build_info", "1, with the version as a label.");
+    describe_gauge!("tollgate_ready", "1 while the node takes calls, as /readyz says.");
+    describe_gauge!("tollgate_disk_free_bytes", "Free bytes of the disk that the data lies on.");
+    describe_gauge!("tollgate_disk_low", "1 while the free disk is below the bound at which nothing is admitted.");
+    describe_gauge!("tollgate_alerts_open", "Alerts that are so now, by kind.");
+    describe_counter!("tollgate_alerts_raised_total", "Alerts that came since the process started, by kind.");
+    describe_counter!("tollgate_calls_orphaned_total", "Calls that were left open by a node that ended.");
+    describe_counter!("tollgate_webhook_deliveries_total", "Tries to deliver alerts, by webhook and outcome.");
+    describe_gauge!("tollgate_webhook_lag_events", "Events of the history between a webhook that has alerts waiting and what is known.");
     describe_gauge!("tollgate_places_in_use", "Calls that hold one of the node's places.");
     describe_gauge!("tollgate_places", "Calls that the node carries at most.");
     describe_gauge!("tollgate_projection_lag_events", "Events of the history that a projection does not show yet.");
@@ -52,10 +62,13 @@ pub fn figures() -> Result<Figures, crate::cli::Failure> {
 
 impl Figures {
     /// The text of `/metrics`, with how full the node is now.
-    pub fn scraper(self, places: Arc<Semaphore>, projections: Projections) -> Arc<dyn Fn() -> String + Send + Sync> {
+    pub fn scraper(self, core: Core, places: Arc<Semaphore>, projections: Projections) -> Arc<dyn Fn() -> String + Send + Sync> {
         gauge!("tollgate_places").set(limits::CALLS_MAX as f64);
         let in_use = gauge!("tollgate_places_in_use");
+        let ready = gauge!("tollgate_ready");
         Arc::new(move || {
+            let is_ready = core.stage() == Stage::Running && matches!(core.journal.health(), Health::Ready);
+            ready.set(f64::from(u8::from(is_ready)));
             in_use.set(limits::CALLS_MAX.saturating_sub(places.available_permits()) as f64);
             for view in projections.views() {
                 let is_up = !matches!(view.status(), Status::Failed(_));
@@ -63,7 +76,7 @@ impl Figures {
                 gauge!("tollgate_projection_up", "projection" => view.name()).set(f64::from(u8::from(is_up)));
             }
             self.0.run_upkeep();
-            self.0.render()
+            self.0.render() + &crate::process::figures()
         })
     }
 }

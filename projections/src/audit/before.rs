@@ -1,6 +1,6 @@
 //! What a change took the place of, in the words of the change itself: the event that would bring it back.
 
-use events::{Event, State, budget, catalogue, key, model, policy, provider, scope, tenant};
+use events::{Event, State, budget, catalogue, key, model, policy, provider, scope, tenant, webhook};
 
 /// None: there was nothing before it, or it changes no setting.
 pub(crate) fn before(event: &Event, state: &State) -> Option<Event> {
@@ -23,7 +23,8 @@ pub(crate) fn before(event: &Event, state: &State) -> Option<Event> {
             let before = books.policies.get(owner)?;
             Some(Event::Policy(*owner, policy::Event::Set(before.settings.clone())))
         }
-        Event::Node(..) | Event::Call(..) | Event::Token(..) => None,
+        Event::Webhook(id, event) => Some(Event::Webhook(*id, webhook(event, books.webhooks.get(id)?)?)),
+        Event::Node(..) | Event::Call(..) | Event::Token(..) | Event::Alert(..) => None,
     }
 }
 
@@ -53,6 +54,14 @@ fn provider(event: &provider::Event, before: &provider::Provider) -> Option<prov
         provider::Event::Changed(_) => Some(provider::Event::Changed(before.settings.clone())),
         provider::Event::SecretSet { .. } => before.secret.map(|digest| provider::Event::SecretSet { digest }),
         provider::Event::Created(_) | provider::Event::Closed => None,
+    }
+}
+
+fn webhook(event: &webhook::Event, before: &webhook::Webhook) -> Option<webhook::Event> {
+    match event {
+        webhook::Event::Changed(_) => Some(webhook::Event::Changed(before.settings.clone())),
+        webhook::Event::SecretSet { .. } => before.secret.map(|digest| webhook::Event::SecretSet { digest }),
+        webhook::Event::Created(_) | webhook::Event::Closed => None,
     }
 }
 

@@ -19,12 +19,13 @@ const PAGE: &str = include_str!("document/page.html");
 /// What each page is shown with, so that its own script and style run and no others.
 const NONCE: &str = "{{nonce}}";
 
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("tenants", "Who the gateway is run for."),
     ("scopes", "Departments, teams and users of tenants, as a tree."),
     ("keys", "Virtual keys, which calls are made with."),
     ("providers", "Where calls go, and how they fare there."),
     ("models", "What callers ask for, and which providers serve it."),
+    ("webhooks", "Who hears of alerts."),
     ("tokens", "Administrators' tokens."),
     ("configuration", "All of these at once, as a file."),
     ("usage", "What was used."),

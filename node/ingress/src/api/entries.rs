@@ -1,4 +1,4 @@
-//! Administration by REST: tenants, scopes, keys, providers and models, each as its entry of the configuration file (`spec`).
+//! Administration by REST: tenants, scopes, keys, providers, models and webhooks, each as its entry of the configuration file (`spec`).
 //! `GET /api/v1/KINDs`, `GET | PUT | DELETE /api/v1/KINDs/{name or id}`, `POST /api/v1/keys/{name}/block | unblock | rotate`.
 //!
 //! An administrator of a tenant reads and writes in a state in which nothing of another's is ([`State::seen_by`]): what belongs to another
@@ -28,8 +28,8 @@ use sha2::{Digest, Sha256};
 use std::time::Duration;
 
 /// The nouns, as they stand in paths, and one of each.
-pub(crate) const KINDS: [(&str, &str); 5] =
-    [("tenants", "tenant"), ("scopes", "scope"), ("keys", "key"), ("providers", "provider"), ("models", "model")];
+pub(crate) const KINDS: [(&str, &str); 6] =
+    [("tenants", "tenant"), ("scopes", "scope"), ("keys", "key"), ("providers", "provider"), ("models", "model"), ("webhooks", "webhook")];
 
 /// What a tenant's own administrators may write.
 const OF_TENANTS: [&str; 2] = ["scope", "key"];

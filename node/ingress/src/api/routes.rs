@@ -11,19 +11,21 @@
 //! ```
 
 use super::{
-    Asking, Path, Sent, apply, audit, backup, bodies, budgets, calls, capabilities, document, entries, events, explain, export, ledger,
-    platform, prices, projections, providers,
+    Asking, Path, Sent, alerts, apply, audit, backup, bodies, budgets, calls, capabilities, document, entries, events, explain, export,
+    ledger, platform, prices, projections, providers,
     route::{
         Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, position, post, put, query,
         range, user, word, words,
     },
-    schema, tokens, usage,
+    schema, tokens, usage, webhooks,
 };
 use crate::health;
 use ::events::token::Need;
 use serde_json::json;
 use utoipa::ToSchema;
 
+const KINDS_OF_ALERTS: [&str; 8] =
+    ["budget_threshold", "budget_overrun", "call_orphaned", "breaker_open", "projection_lag", "disk_low", "clock_step", "ledger_residual"];
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 
@@ -83,6 +85,7 @@ fn configured() -> Vec<Route> {
     routes.extend(kind::<schema::Key>("keys", "key", "KeyEntry", true));
     routes.extend(kind::<schema::Provider>("providers", "provider", "ProviderEntry", false));
     routes.extend(kind::<schema::Model>("models", "model", "ModelEntry", false));
+    routes.extend(kind::<schema::Webhook>("webhooks", "webhook", "WebhookEntry", false));
     let act = |action: &'static str| {
         move |asking: Asking, Path(name): Path<String>, sent: Sent| entries::act(asking, Path((name, action.to_owned())), sent)
     };
@@ -141,8 +144,18 @@ fn kind<T: ToSchema>(many: &'static str, one: &str, entry: &str, of_tenants: boo
     ]
 }
 
-fn configuration() -> [Route; 10] {
+fn configuration() -> [Route; 12] {
     [
+        get("/api/v1/webhooks/{name}/deliveries", "get_deliveries", webhooks::deliveries)
+            .says("webhooks", "How deliveries to a webhook go.")
+            .needs(Need::Read)
+            .answers::<schema::Deliveries>(200, "Since this node started; `at` is how far it is.")
+            .problems(&["not_found", "ambiguous"]),
+        post("/api/v1/webhooks/{name}/test", "test_webhook", webhooks::test)
+            .says("webhooks", "Sends a webhook an alert that says that it is a test, and tells what came of it.")
+            .needs(Need::Operate)
+            .answers::<schema::DeliveryTest>(200, "`delivered` says whether the receiver took it.")
+            .problems(&["not_found", "ambiguous"]),
         post("/api/v1/providers/{name}/test", "test_provider", providers::test)
             .says("providers", "Asks a provider for its models, with its key. It is no call: nothing is recorded or charged.")
             .needs(Need::Operate)
@@ -285,8 +298,19 @@ fn questions() -> [Route; 9] {
     ]
 }
 
-fn history() -> [Route; 4] {
+fn history() -> [Route; 5] {
     [
+        get("/api/v1/alerts", "list_alerts", alerts::list)
+            .says("history", "What operators were to hear of, the last first.")
+            .needs(Need::Read)
+            .takes([
+                words("kind", "Only these.", &KINDS_OF_ALERTS),
+                word("state", "All unless said.", &["all", "open", "closed"]),
+                names("tenant", "Only of these tenants."),
+                order_by_time(),
+            ])
+            .takes(range("the beginning"))
+            .lists_view::<schema::Alert>("A page of them.", &[]),
         get("/api/v1/backup", "get_backup", backup::get)
             .says("history", "The history and the state as of one position, sealed for a recipient, while the node serves.")
             .more("It is in the format of age, and so are recipients. One is made at a time.")

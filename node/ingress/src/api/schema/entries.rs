@@ -1,6 +1,6 @@
 //! Things that are configured, tokens, and what changes answer.
 
-use super::spec::{KeySpec, ModelSpec, ProviderSpec, ScopeSpec, TenantSpec};
+use super::spec::{KeySpec, ModelSpec, ProviderSpec, ScopeSpec, TenantSpec, WebhookSpec};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -75,6 +75,71 @@ pub(in crate::api) struct Key {
     /// Shown when it was made, this once.
     #[schema(required = false)]
     secret: String,
+}
+
+/// A webhook.
+#[derive(ToSchema)]
+pub(in crate::api) struct Webhook {
+    #[schema(example = "webhook")]
+    object: String,
+    id: String,
+    name: String,
+    /// Whose alerts it gets; null: the platform's and everybody's.
+    #[schema(required)]
+    tenant: Option<String>,
+    etag: String,
+    spec: WebhookSpec,
+    /// After a change: what is to be waited for by `at_least`.
+    #[schema(required = false)]
+    position: String,
+    /// Shown when it was made, this once.
+    #[schema(required = false)]
+    secret: String,
+}
+
+/// How deliveries to a webhook go.
+#[derive(ToSchema)]
+pub(in crate::api) struct Deliveries {
+    #[schema(example = "deliveries")]
+    object: String,
+    webhook: String,
+    webhook_id: String,
+    at: String,
+    delivered: u64,
+    failed: u64,
+    /// Given up, after a day.
+    skipped: u64,
+    /// In a row.
+    failures: u64,
+    #[schema(required, format = DateTime)]
+    last_delivery_at: Option<String>,
+    #[schema(required)]
+    last_failure: Option<DeliveryFailure>,
+    #[schema(required, format = DateTime)]
+    next_try_at: Option<String>,
+}
+
+#[derive(ToSchema)]
+pub(in crate::api) struct DeliveryFailure {
+    #[schema(format = DateTime)]
+    at: String,
+    why: String,
+}
+
+/// What came of a test of a webhook.
+#[derive(ToSchema)]
+pub(in crate::api) struct DeliveryTest {
+    #[schema(example = "delivery_test")]
+    object: String,
+    webhook: String,
+    delivered: bool,
+    /// Of the receiver's answer; null: there was none.
+    #[schema(required)]
+    status: Option<u16>,
+    /// Why it was not delivered.
+    #[schema(required)]
+    why: Option<String>,
+    took_ms: u64,
 }
 
 /// How a key is to be rotated.

@@ -344,3 +344,32 @@ pub(in crate::api) struct Document {
     #[schema(rename = "x-codes")]
     codes: Value,
 }
+
+/// Something that operators were to hear of.
+#[derive(ToSchema)]
+pub(in crate::api) struct Alert {
+    #[schema(example = "alert")]
+    object: String,
+    /// Its position in the history.
+    id: String,
+    #[schema(format = DateTime)]
+    at: String,
+    kind: String,
+    /// `open`: it is so now.
+    state: AlertState,
+    #[schema(required, format = DateTime)]
+    ended_at: Option<String>,
+    /// Null: it is the platform's.
+    #[schema(required)]
+    tenant: Option<String>,
+    subject: String,
+    message: String,
+    data: Value,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+pub(in crate::api) enum AlertState {
+    Open,
+    Closed,
+}

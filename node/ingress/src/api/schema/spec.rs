@@ -9,7 +9,7 @@ use utoipa::{
 };
 
 const FILE: &str = include_str!("../../../../../cluster-config/schema.json");
-const NOUNS: [&str; 5] = ["tenant", "scope", "key", "provider", "model"];
+const NOUNS: [&str; 6] = ["tenant", "scope", "key", "provider", "model", "webhook"];
 
 /// Names that types may refer to; [`specs`] says what stands there.
 macro_rules! named {
@@ -26,7 +26,7 @@ macro_rules! named {
     )*};
 }
 
-named!(TenantSpec, ScopeSpec, KeySpec, ProviderSpec, ModelSpec);
+named!(TenantSpec, ScopeSpec, KeySpec, ProviderSpec, ModelSpec, WebhookSpec);
 
 /// All of them, by their names in the document.
 pub(in crate::api) fn specs() -> BTreeMap<String, Value> {

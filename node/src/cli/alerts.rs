@@ -1,0 +1,93 @@
+//! `tollgate alerts`: what operators are told of, the last first; with `--follow` each as it comes.
+
+use super::{
+    Failure,
+    client::{Client, Connection, given},
+    table::{Column, table},
+    usage::Form,
+};
+use clap::Args;
+use serde_json::Value;
+use std::{io::Write, process::ExitCode, time::Duration};
+
+#[derive(Args)]
+pub struct Flags {
+    /// Shows alerts from now on, each when it comes, until it is told to stop.
+    #[arg(long)]
+    follow: bool,
+    /// budget_threshold, disk_low, …; several separated by commas.
+    #[arg(long)]
+    kind: Option<String>,
+    /// open, closed or all.
+    #[arg(long)]
+    state: Option<String>,
+    #[arg(long)]
+    tenant: Option<String>,
+    /// So long before now, as 90m, 24h or 7d; else all.
+    #[arg(long)]
+    since: Option<String>,
+    /// Rows at most.
+    #[arg(long, default_value_t = 100)]
+    limit: u64,
+    #[arg(short, long, value_enum, default_value_t = Form::Table)]
+    output: Form,
+    #[command(flatten)]
+    node: Connection,
+}
+
+const COLUMNS: [Column; 6] =
+    [("AT", "at"), ("ID", "id"), ("KIND", "kind"), ("STATE", "state"), ("TENANT", "tenant"), ("MESSAGE", "message")];
+/// New alerts are asked for so often.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
+    let client = Client::open(&flags.node)?;
+    let parameters = given([
+        ("kind", flags.kind.clone()),
+        ("state", flags.state.clone()),
+        ("tenant", flags.tenant.clone()),
+        ("since", flags.since.clone()),
+        ("limit", Some(flags.limit.to_string())),
+    ]);
+    if flags.follow {
+        return follow(flags, &client);
+    }
+    match flags.output {
+        Form::Csv => std::io::stdout().write_all(&client.get_as("text/csv", "alerts", &parameters)?)?,
+        Form::Json => println!("{:#}", client.get("alerts", &parameters)?),
+        Form::Table => print!("{}", table(&COLUMNS, rows(&client.get("alerts", &parameters)?))),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn rows(answer: &Value) -> &[Value] {
+    answer["data"].as_array().map_or(&[], Vec::as_slice)
+}
+
+/// Shows each alert once.
+fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
+    let last = client.get("alerts", &given([("limit", Some("1".into()))]))?;
+    let id = |row: Option<&Value>| row.and_then(|row| row["id"].as_str()).map(str::to_owned);
+    let mut cursor = id(rows(&last).first());
+    loop {
+        let found = client.get(
+            "alerts",
+            &given([
+                ("order", Some("time".into())),
+                ("cursor", cursor.clone()),
+                ("kind", flags.kind.clone()),
+                ("tenant", flags.tenant.clone()),
+            ]),
+        )?;
+        for row in rows(&found) {
+            match flags.output {
+                Form::Table => println!("{}", table(&COLUMNS, std::slice::from_ref(row)).lines().last().unwrap_or_default()),
+                Form::Json | Form::Csv => println!("{row}"),
+            }
+        }
+        cursor = id(rows(&found).last()).or(cursor);
+        if rows(&found).is_empty() {
+            std::thread::sleep(FOLLOW_EVERY);
+        }
+    }
+}
