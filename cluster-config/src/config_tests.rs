@@ -119,8 +119,10 @@ fn webhooks_name_alerts_that_there_are() {
     let found = one("alerts: [disk_lo], secret: whsec_***, colour: red");
     assert!(found.len() == 3 && found.concat().contains("disk_low") && !found.concat().contains("whsec_***"), "{found:#?}");
     assert!(one("alerts: []").concat().contains("leave it out"));
-    let twice = problems("webhooks: [{name: a, url: 'https://x'}, {name: a, url: 'http://y.example'}]");
-    assert!(twice.len() == 2, "{twice:?}");
+    let twice = problems("webhooks: [{name: a, url: 'https://x'}, {name: a, url: 'https://y'}]");
+    assert!(twice.len() == 1 && twice[0].starts_with("webhooks[1]"), "{twice:?}");
+    let open = problems("webhooks: [{name: a, url: 'http://y.example'}]");
+    assert!(open.len() == 1 && open[0].contains("must begin with https://"), "{open:?}");
     let inside = problems("tenants: [{name: t}]\nwebhooks: [{name: a, tenant: t, url: 'https://10.0.0.7/x'}]");
     assert!(inside.len() == 1 && inside[0].starts_with("webhooks[0].url"), "{inside:?}");
     let many: Vec<String> = (0..=limits::WEBHOOKS_MAX).map(|at| format!("{{name: h{at}, url: 'https://x'}}")).collect();

@@ -111,7 +111,7 @@ fn rows() -> Vec<Row> {
     let mut state = replayed(&LEAVES);
     let mut changes = state.settle();
     let find = |name: &str| files::leaves().into_iter().find(|(other, _)| other == name).expect("a sample").1;
-    for name in ["tollgate.budget.opened.v1", "tollgate.call.admitted.v1", "tollgate.call.orphaned.v1"] {
+    for name in ["tollgate.key.rotated.v1", "tollgate.budget.opened.v1", "tollgate.call.admitted.v1", "tollgate.call.orphaned.v1"] {
         let record = as_next(find(name), &state).expect("golden bytes read");
         state.replay(&record).expect("it is the next");
         changes.extend(state.settle());

@@ -235,7 +235,7 @@ def test_one_line_says_what_is_wrong_and_what_to_do(node):
     reader = json.loads(run("token", "create", "only-reads", "--role", "auditor", "-o", "json", node=node).stdout)["secret"]
     assert "`tollgate token create NAME --role ROLE`" in said("key", "create", "x", "--scope", "team", TOLLGATE_TOKEN=reader)
     own = json.loads(run("token", "create", "of-acme", "--role", "admin", "--tenant", "acme", "-o", "json", node=node).stdout)["secret"]
-    assert "made without --tenant" in said("key", "create", "x", "--scope", "team", TOLLGATE_TOKEN=own)
+    assert "made without --tenant" in said("export", TOLLGATE_TOKEN=own)
     away = said("get", "keys", TOLLGATE_TOKEN="x", TOLLGATE_URL="http://127.0.0.1:9")
     assert "http://127.0.0.1:9 cannot be reached" in away and "`tollgate serve` starts one" in away
 

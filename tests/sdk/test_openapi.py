@@ -11,7 +11,7 @@ import time
 import httpx
 import pytest
 import test_docs
-from conftest import ADMIN, BINARY, ROOT, Node
+from conftest import ADMIN, APP, BINARY, HELLO, ROOT, Node, wait_until
 from openapi import METHODS, Document, printed
 from openapi_spec_validator import validate
 from views import AUTHORIZED, config, traffic
@@ -108,6 +108,7 @@ def asker(document, node, secret=ADMIN):
         assert answer.status_code == code, f"{method} {path}: {answer.status_code} {answer.text[:500]}"
         return answer.json() if answer.headers["content-type"].split(";")[0].endswith("json") else answer.text
 
+    ask.node = node
     return ask
 
 
@@ -118,7 +119,7 @@ def questions(ask):
     lists = [
         "tenants", "scopes", "keys", "providers", "models", "tokens", "projections", "audit", "budgets?closed=true", "calls?limit=200", "calls?status=ok,failed&order=time",
         "calls?min_cost_usd=0.000001&min_total_ms=1&since=7d", "usage", "usage?group_by=tenant,scope,key,model,provider,tag&step=hour", "usage?step=day&order=-cost",
-        "usage?group_by=key&step=month&tenant=acme", "providers/health", "providers/health?group_by=model,hour", "audit?kind=key&order=time", "audit?limit=1000",
+        "usage?group_by=key&step=month&tenant=acme", "usage?group_by=user,key", "prices", "providers/health", "providers/health?group_by=model,hour", "audit?kind=key&order=time", "audit?limit=1000",
     ]
     for path in lists:
         assert ask("GET", f"/api/v1/{path}")["data"], path
@@ -129,6 +130,10 @@ def questions(ask):
         ask("GET", f"/api/v1/calls/{call['id']}/explain")
     for budget in ask("GET", "/api/v1/budgets")["data"]:
         ask("GET", f"/api/v1/budgets/{budget['id']}/windows")
+    for path in ("alerts", "webhooks", "alerts?state=open&kind=disk_low&order=time"):
+        ask("GET", f"/api/v1/{path}")
+    ask("GET", "/api/v1/prices/fast")
+    ask("GET", "/api/v1/platform")
     for kind in ("tenants", "scopes", "keys", "providers", "models"):
         for row in ask("GET", f"/api/v1/{kind}")["data"]:
             ask("GET", f"/api/v1/{kind}/{row['id']}")
@@ -149,6 +154,21 @@ def changes(ask, sim):
         ask("PUT", f"/api/v1/{kind}/more", 412, spec, If_Match='"other"')
     for action in ("block", "unblock", "rotate"):
         ask("POST", f"/api/v1/keys/more/{action}")
+    ask("POST", "/api/v1/keys/more/rotate", 200, {"overlap": "1h"})
+    ask("POST", "/api/v1/keys/more/block", 200, Idempotency_Key="once")
+    ask("POST", "/api/v1/keys/more/block", 200, Idempotency_Key="once")
+    ask("POST", "/api/v1/keys/more/unblock", 422, Idempotency_Key="once")
+    ask("POST", "/api/v1/providers/more/test")
+    platform = ask("GET", "/api/v1/platform")
+    ask("PUT", "/api/v1/platform", 200, {"loss": "warn"}, If_Match=platform["etag"])
+    ask("PUT", "/api/v1/platform", 200, platform["spec"])
+    hook = ask("PUT", "/api/v1/webhooks/more", 201, {"url": "http://127.0.0.1:9/hook"})
+    ask("GET", f"/api/v1/webhooks/{hook['id']}")
+    ask("GET", "/api/v1/webhooks/more/deliveries")
+    assert ask("POST", "/api/v1/webhooks/more/test")["delivered"] is False
+    ask("DELETE", "/api/v1/webhooks/more")
+    kept(ask, ask("GET", "/api/v1/platform"))
+    ask("DELETE", "/api/v1/tenants/acme/bodies")
     ask("DELETE", "/api/v1/tenants/more", 409)
     for kind in ("keys", "models", "scopes", "providers", "tenants"):
         ask("DELETE", f"/api/v1/{kind}/more")
@@ -157,6 +177,24 @@ def changes(ask, sim):
     ask("POST", "/api/v1/apply?dry_run=true", 200, {"tenants": [{"name": "dry"}]})
     ask("POST", "/api/v1/apply", 200, "tenants: [{name: wet}]\nkeys: [{name: wet, scope: wet}]\n", content_type="application/yaml")
     ask("POST", "/api/v1/projections/usage/rebuild", 202)
+
+
+def kept(ask, platform):
+    """A call whose bodies are kept, and asked for."""
+    ask("PUT", "/api/v1/platform", 200, {"request_log": {"log": "all"}})
+    url = ask.node.url
+    answer = httpx.post(f"{url}/v1/chat/completions", json={"model": "fast", "messages": HELLO}, headers={"authorization": f"Bearer {APP}"})
+    path = f"/api/v1/calls/{answer.headers['x-request-id']}/bodies"
+    wait_until(lambda: httpx.get(f"{url}{path}", headers=AUTHORIZED).status_code == 200)
+    assert ask("GET", path)["request"]
+    ask("PUT", "/api/v1/platform", 200, platform["spec"])
+
+
+def sealed(ask, folder):
+    """A backup, which only its identity opens."""
+    made = subprocess.run([BINARY, "backup", "--new-identity", folder / "identity"], capture_output=True, text=True, check=True)
+    recipient = re.search(r"age1\w+", made.stdout)[0]
+    assert ask("GET", f"/api/v1/backup?recipient={recipient}").startswith("age-encryption.org")
 
 
 def wrong(ask):
@@ -183,10 +221,11 @@ def wrong(ask):
     ask("GET", "/api/v1/keys", 431, x_long="x" * (70 << 10))
 
 
-def test_ordinary_answers_are_as_described(document, node, sim):
+def test_ordinary_answers_are_as_described(document, node, sim, tmp_path):
     ask = asker(document, node)
     questions(ask)
     changes(ask, sim)
+    sealed(ask, tmp_path)
     wrong(ask)
     for role, tenant in (("auditor", None), ("admin", "umbrella"), ("billing", "acme")):
         other = asker(document, node, token(node, role, tenant))
