@@ -262,7 +262,8 @@ def test_rules_about_losses_by_tenant_and_key(node):
     keys = [{"name": "plain", "scope": "rules", "secret": "sk-rules-plain-1"}, {"name": "strict", "scope": "rules", "secret": "sk-rules-strict", "loss": "refuse"}]
     config = {"tenants": [{"name": "rules", "loss": "logprobs=warn"}], "keys": keys}
     applied = node.apply(config)
-    assert applied.status_code == 200 and {"op": "create", "kind": "policy", "name": "tenant rules"} in applied.json()["changes"]
+    rules = [{"path": "loss", "before": None, "after": "logprobs=warn"}]
+    assert applied.status_code == 200 and {"op": "create", "kind": "policy", "name": "tenant rules", "fields": rules} in applied.json()["changes"]
     assert asked("sk-rules-plain-1") == (200, "seed,logprobs")
     assert asked("sk-rules-strict")[0] == 400
     assert asked("sk-rules-strict", **{"x-tollgate-loss": "warn,sampling=pass"}) == (200, "logprobs")
