@@ -113,41 +113,34 @@ impl FromStr for CallId {
     }
 }
 
-/// For whom a caller makes a call, as a pseudonym: a keyed hash of the tenant and the name that the caller gave.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct UserId(pub u128);
+macro_rules! hexadecimal {
+    ($($(#[$doc:meta])* $name:ident $prefix:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(pub u128);
 
-impl fmt::Display for UserId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "user_{:032x}", self.0)
-    }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{:032x}"), self.0)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = BadId;
+            fn from_str(text: &str) -> Result<Self, BadId> {
+                let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+                let digits = text.strip_prefix(concat!($prefix, "_")).filter(|digits| digits.len() == 32 && digits.bytes().all(is_digit));
+                digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map($name).ok_or_else(|| BadId(text.into()))
+            }
+        }
+    )*};
 }
 
-impl FromStr for UserId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let is_digit = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
-        let digits = text.strip_prefix("user_").filter(|digits| digits.len() == 32 && digits.bytes().all(is_digit));
-        digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(UserId).ok_or_else(|| BadId(text.into()))
-    }
-}
-
-/// What one node sees of one thing: see [`crate::alert`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct AlertId(pub u128);
-
-impl fmt::Display for AlertId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "alert_{:032x}", self.0)
-    }
-}
-
-impl FromStr for AlertId {
-    type Err = BadId;
-    fn from_str(text: &str) -> Result<Self, BadId> {
-        let digits = text.strip_prefix("alert_").filter(|digits| digits.len() == 32);
-        digits.and_then(|digits| u128::from_str_radix(digits, 16).ok()).map(AlertId).ok_or_else(|| BadId(text.into()))
-    }
+hexadecimal! {
+    /// For whom a caller makes a call, as a pseudonym: a keyed hash of the tenant and the name that the caller gave.
+    UserId "user";
+    /// What one node sees of one thing: see [`crate::alert`].
+    AlertId "alert";
 }
 
 /// A random number that tells one session of a node from the next.

@@ -3,12 +3,13 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
-    table::{Column, table},
+    list::{print, print_row, rows},
+    table::Column,
     usage::Form,
 };
 use clap::Args;
 use serde_json::Value;
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{process::ExitCode, time::Duration};
 
 #[derive(Args)]
 pub struct Flags {
@@ -52,16 +53,8 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     if flags.follow {
         return follow(flags, &client);
     }
-    match flags.output {
-        Form::Csv => std::io::stdout().write_all(&client.get_as("text/csv", "alerts", &parameters)?)?,
-        Form::Json => println!("{:#}", client.get("alerts", &parameters)?),
-        Form::Table => print!("{}", table(&COLUMNS, rows(&client.get("alerts", &parameters)?))),
-    }
+    print(&client, "alerts", &parameters, &COLUMNS, flags.output)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn rows(answer: &Value) -> &[Value] {
-    answer["data"].as_array().map_or(&[], Vec::as_slice)
 }
 
 /// Shows each alert once.
@@ -80,10 +73,7 @@ fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
             ]),
         )?;
         for row in rows(&found) {
-            match flags.output {
-                Form::Table => println!("{}", table(&COLUMNS, std::slice::from_ref(row)).lines().last().unwrap_or_default()),
-                Form::Json | Form::Csv => println!("{row}"),
-            }
+            print_row(row, &COLUMNS, flags.output);
         }
         cursor = id(rows(&found).last()).or(cursor);
         if rows(&found).is_empty() {

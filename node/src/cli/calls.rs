@@ -3,12 +3,13 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
-    table::{Column, table},
+    list::{print, print_row, rows},
+    table::Column,
     usage::{Form, Only},
 };
 use clap::Args;
 use serde_json::Value;
-use std::{collections::BTreeSet, io::Write, process::ExitCode, time::Duration};
+use std::{collections::BTreeSet, process::ExitCode, time::Duration};
 
 #[derive(Args)]
 pub struct Flags {
@@ -59,6 +60,15 @@ const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// Calls that are waited for at most; what is older than so many is shown as it is.
 const WAITED_FOR_MAX: usize = 1_000;
 
+impl Flags {
+    /// Which calls are meant, whenever they come.
+    fn narrowing(&self) -> Vec<(&'static str, String)> {
+        let mut parameters = given([("request_id", self.request_id.clone()), ("trace_id", self.trace_id.clone())]);
+        parameters.extend(self.only.parameters());
+        parameters
+    }
+}
+
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;
     if let Some(call) = &flags.bodies {
@@ -67,21 +77,12 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     }
     let mut parameters =
         given([("since", flags.since.clone()), ("status", flags.status.clone()), ("limit", Some(flags.limit.to_string()))]);
-    parameters.extend(given([("request_id", flags.request_id.clone()), ("trace_id", flags.trace_id.clone())]));
-    parameters.extend(flags.only.parameters());
+    parameters.extend(flags.narrowing());
     if flags.follow {
         return follow(flags, &client);
     }
-    match flags.output {
-        Form::Csv => std::io::stdout().write_all(&client.get_as("text/csv", "calls", &parameters)?)?,
-        Form::Json => println!("{:#}", client.get("calls", &parameters)?),
-        Form::Table => print!("{}", table(&COLUMNS, rows(&client.get("calls", &parameters)?))),
-    }
+    print(&client, "calls", &parameters, &COLUMNS, flags.output)?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn rows(answer: &Value) -> &[Value] {
-    answer["data"].as_array().map_or(&[], Vec::as_slice)
 }
 
 fn text(value: &Value) -> String {
@@ -95,7 +96,7 @@ fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
     let mut open: BTreeSet<String> = BTreeSet::new();
     loop {
         let mut parameters = given([("order", Some("time".into())), ("limit", Some("1000".into())), ("cursor", cursor.clone())]);
-        parameters.extend(flags.only.parameters());
+        parameters.extend(flags.narrowing());
         let found = client.get("calls", &parameters)?;
         cursor = rows(&found).last().map(|row| text(&row["id"])).or(cursor);
         let mut ended = Vec::new();
@@ -115,20 +116,10 @@ fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
         }
         let wanted = |row: &&Value| flags.status.as_ref().is_none_or(|wanted| wanted.split(',').any(|status| row["status"] == status));
         for row in ended.iter().filter(wanted) {
-            show(row, flags.output);
+            print_row(row, &COLUMNS, flags.output);
         }
         if rows(&found).is_empty() {
             std::thread::sleep(FOLLOW_EVERY);
         }
-    }
-}
-
-fn show(row: &Value, form: Form) {
-    match form {
-        Form::Table => {
-            let line = table(&COLUMNS, std::slice::from_ref(row));
-            println!("{}", line.lines().last().unwrap_or_default());
-        }
-        Form::Json | Form::Csv => println!("{row}"),
     }
 }

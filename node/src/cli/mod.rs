@@ -16,6 +16,7 @@ mod get;
 mod import;
 mod key;
 mod kinds;
+mod list;
 mod openapi;
 mod progress;
 mod proof;

@@ -126,7 +126,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let times = flags.step.iter().map(|_| ("START", "start"));
     let names = NAMES.into_iter().filter(|(_, name)| flags.by.iter().any(|by| by.trim() == *name));
     let columns: Vec<Column> = times.chain(names).chain(FIGURES).collect();
-    print!("{}", table(&columns, answer["data"].as_array().map_or(&[], Vec::as_slice)));
+    print!("{}", table(&columns, super::list::rows(&answer)));
     if answer["has_more"] == true {
         super::say::notice("there is more: ask with a larger --limit, or by fewer dimensions");
     }

@@ -15,7 +15,7 @@ use axum::{
     http::{HeaderMap, Method, Uri, request::Parts},
     response::Response,
 };
-use events::{Position, State, Timestamp, token::Need};
+use events::{Position, State, TenantId, Timestamp, token::Need};
 use std::{collections::BTreeMap, time::Duration};
 
 /// See the module.
@@ -104,6 +104,19 @@ impl Asking {
     /// Looks at the state, on the core thread: only at what is quickly seen.
     pub async fn look<R: Send + 'static>(&self, look: impl FnOnce(&State) -> R + Send + 'static) -> Result<R, Problem> {
         self.app.reactor.core.look(look).await.ok_or_else(Problem::stopping)
+    }
+
+    /// An open tenant by its name or id, of those that may be named.
+    ///
+    /// # Errors
+    /// There is none.
+    pub async fn tenant(&self, access: &Access, name: String) -> Result<TenantId, Problem> {
+        let (wanted, access) = (name.clone(), access.clone());
+        let look = move |state: &State| {
+            let mut tenants = state.books.tenants.iter().filter(|(id, tenant)| !tenant.closed && access.sees(Some(**id)));
+            tenants.find(|(id, tenant)| tenant.name == wanted || id.to_string() == wanted).map(|(id, _)| *id)
+        };
+        self.look(look).await?.ok_or_else(|| Problem::parameter("tenant", format!("there is no tenant `{name}`")))
     }
 
     /// An answer, or a problem in its own form.

@@ -10,7 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cluster_config::{Candidate, PriceSource, Principal, View, export};
-use events::{State as Books, TenantId, token::Need};
+use events::token::Need;
 use serde_json::{Value, json};
 
 /// Every name that calls may give, with all that stands behind it, in the order in which it is tried.
@@ -54,14 +54,7 @@ pub(crate) async fn get(asking: Asking, Path(model): Path<String>) -> Response {
 async fn principal(asking: &Asking, access: &Access, tenant: Option<String>) -> Result<Principal, Problem> {
     let id = match tenant {
         None => access.tenant.unwrap_or_default(), // no tenant has the number 0
-        Some(name) => {
-            let (wanted, access) = (name.clone(), access.clone());
-            let named = move |state: &Books| -> Option<TenantId> {
-                let mut tenants = state.books.tenants.iter().filter(|(id, tenant)| !tenant.closed && access.sees(Some(**id)));
-                tenants.find(|(id, tenant)| tenant.name == wanted || id.to_string() == wanted).map(|(id, _)| *id)
-            };
-            asking.look(named).await?.ok_or_else(|| Problem::parameter("tenant", format!("there is no tenant `{name}`")))?
-        }
+        Some(name) => asking.tenant(access, name).await?,
     };
     Ok(Principal::of_tenant(id))
 }

@@ -11,7 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use events::{
-    State as Books, TenantId, Timestamp, TokenId,
+    State as Books, Timestamp, TokenId,
     token::{Need, Role, Settings, Token},
 };
 use serde::Deserialize;
@@ -83,18 +83,9 @@ async fn settings(asking: &Asking, access: &Access, asked: Asked) -> Result<Sett
     };
     let tenant = match asked.tenant {
         None => access.tenant,
-        Some(name) => Some(tenant(asking, access, name).await?),
+        Some(name) => Some(asking.tenant(access, name).await?),
     };
     Ok(Settings { name: asked.name, role, tenant, expires_at })
-}
-
-async fn tenant(asking: &Asking, access: &Access, name: String) -> Result<TenantId, Problem> {
-    let (wanted, access) = (name.clone(), access.clone());
-    let look = move |state: &Books| {
-        let mut tenants = state.books.tenants.iter().filter(|(id, tenant)| !tenant.closed && access.sees(Some(**id)));
-        tenants.find(|(id, tenant)| tenant.name == wanted || id.to_string() == wanted).map(|(id, _)| *id)
-    };
-    asking.look(look).await?.ok_or_else(|| Problem::parameter("tenant", format!("there is no tenant `{name}`")))
 }
 
 async fn one(asking: &Asking, id: TokenId) -> Result<Option<Value>, Problem> {
