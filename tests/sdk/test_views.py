@@ -8,8 +8,8 @@ from decimal import Decimal
 import httpx
 import pytest
 from books import Books
-from conftest import APP, Node, wait_until
-from views import AUTHORIZED, OTHER, config, every, get, traffic
+from conftest import APP, Node
+from views import OTHER, assert_rebuilt_alike, config, every, get, traffic
 
 
 @pytest.fixture(scope="module")
@@ -152,12 +152,7 @@ def test_each_view_is_the_same_when_it_is_built_anew(node, books):
     position = f"0:{node.last()}"
     for name in names:
         get(node, {"providers": "providers/health"}.get(name, name), at_least=position)
-    before = {name: get(node, f"projections/{name}", digest="true") for name in names}
-    for name in names:
-        assert httpx.post(f"{node.url}/api/v1/projections/{name}/rebuild", headers=AUTHORIZED).status_code == 202
-    for name in names:
-        wait_until(lambda name=name: get(node, f"projections/{name}")["rebuilds"] == before[name]["rebuilds"] + 1)
-        assert get(node, f"projections/{name}", digest="true")["digest"] == before[name]["digest"]
+    assert_rebuilt_alike(node, *names)
 
 
 def test_lists_as_lines_and_tables(node, books):

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import openai
-from conftest import ADMIN, APP, HELLO, PRICE, base_config
+from conftest import ADMIN, APP, HELLO, PRICE, base_config, wait_until
 
 OTHER, SEARCH = "sk-other-0000001", "sk-search-000001"
 USERS = [f"user-{number}@example.com" for number in range(4)]
@@ -27,6 +27,20 @@ def get(node, path="usage", code=200, accept="application/json", **query):
     answer = httpx.get(f"{node.url}/api/v1/{path}", params=query, headers={**AUTHORIZED, "accept": accept}, timeout=30)
     assert answer.status_code == code, answer.text
     return answer.json() if answer.headers["content-type"].endswith("json") else answer.text
+
+
+def assert_rebuilt_alike(node, *names):
+    """Each view, built anew, has the same digest. An alert that the node tells meanwhile moves a view on: then another round says."""
+    for _ in range(5):
+        before = {name: get(node, f"projections/{name}", digest="true") for name in names}
+        for name in names:
+            assert httpx.post(f"{node.url}/api/v1/projections/{name}/rebuild", headers=AUTHORIZED).status_code == 202
+        after = {name: wait_until(lambda name=name: (found := get(node, f"projections/{name}", digest="true"))["rebuilds"] == before[name]["rebuilds"] + 1 and found) for name in names}
+        alike = [name for name in names if before[name]["digest"]["at"] == after[name]["digest"]["at"]]
+        assert all(before[name]["digest"] == after[name]["digest"] for name in alike)
+        if len(alike) == len(names):
+            return
+    raise AssertionError("a view moved on in each of five rounds")
 
 
 def every(node, path, **query):
