@@ -312,9 +312,9 @@ fn unchanged(dialect: Dialect, bytes: &[u8]) {
         Dialect::OpenAi => openai_chat::decode_request(value.clone()),
         Dialect::Anthropic => anthropic_messages::decode_request(value.clone()),
     };
-    // `#` is ours
+    // a name that begins with NUL is ours (a hint of the exchange)
     let Ok(exchange) = decoded.map_err(|invalid| assert!(!invalid.message.is_empty() && invalid.message.len() < 1_024)) else { return };
-    if value.to_string().contains("\"#") || !value["model"].is_string() {
+    if value.to_string().contains("\"\\u0000") || !value["model"].is_string() {
         return;
     }
     let (target, mut losses) = (Target { model: exchange.model.clone(), ..Target::default() }, Losses::default());
