@@ -145,7 +145,7 @@ fn a_file_that_unfolds_without_end_is_refused() {
         let below = vec![format!("*a{}", level - 1); 10].join(", ");
         text.push_str(&format!("a{level}: &a{level} [{below}]\n"));
     }
-    let problems = parse(&text, &|_| None).err().expect("it is refused");
+    let problems = parse(&text, &|_| None).expect_err("it is refused");
     assert!(problems.iter().all(|problem| problem.message.len() < 10_000), "and not by telling all of it");
 }
 

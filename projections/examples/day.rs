@@ -165,7 +165,7 @@ impl Writer {
         let model = (key + self.chance.skewed(5)) % MODELS;
         let tags = if self.chance.below(10) == 0 { vec![format!("app=a{}", key % 7), "env=prod".into()] } else { Vec::new() };
         // a few applications say for whom they call
-        let user = (key % 4 == 0).then(|| UserId(u128::from(self.chance.skewed(USERS))));
+        let user = key.is_multiple_of(4).then(|| UserId(u128::from(self.chance.skewed(USERS))));
         Admitted {
             node: NODE,
             boot: self.boot,

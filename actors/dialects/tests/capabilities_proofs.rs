@@ -670,7 +670,7 @@ fn errors_keep_class_code_and_message() {
         let whole = translate_error(other(provider), provider, 429, body.to_string().as_bytes(), "r").expect("an error");
         let whole: Value = serde_json::from_slice(&whole).expect("JSON");
         let (inside, _) = answered(provider, body.clone());
-        let (frames, _) = streamed(provider, &[body.clone()]);
+        let (frames, _) = streamed(provider, std::slice::from_ref(body));
         for error in [&whole, &inside, &frames[0]] {
             let code = error["error"]["code"].as_str();
             assert_eq!((&error["error"]["type"], &error["error"]["message"]), (&json!("rate_limit_error"), &json!("slow down")));

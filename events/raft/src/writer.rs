@@ -162,7 +162,7 @@ impl Run {
     }
 
     fn answer(&self, waiting: Waiting, result: &io::Result<()>) {
-        let result = result.as_ref().map(|()| ()).map_err(|error| io::Error::new(error.kind(), error.to_string()));
+        let result = result.as_ref().copied().map_err(|error| io::Error::new(error.kind(), error.to_string()));
         match waiting {
             // who asked may be gone: at the end of the process
             Waiting::One(done) => drop(done.send(result)),

@@ -21,7 +21,9 @@ impl State {
                 mine.models.insert(*id, model);
             }
         }
-        all.catalogue.iter().for_each(|(id, row)| mine.catalogue.insert(*id, row.clone()));
+        for (id, row) in all.catalogue.iter() {
+            mine.catalogue.insert(*id, row.clone());
+        }
         let is_mine = |owner: Owner| owner == Owner::Platform || self.tenant_of_owner(owner) == Some(tenant);
         all.budgets.iter().filter(|(_, budget)| is_mine(budget.identity.owner)).for_each(|(id, row)| mine.budgets.insert(*id, row.clone()));
         all.policies.iter().filter(|(owner, _)| is_mine(**owner)).for_each(|(owner, row)| mine.policies.insert(*owner, row.clone()));

@@ -7,7 +7,6 @@ use super::{
 };
 use crate::{Dialect, Endpoint};
 use memchr::memmem;
-use serde_json::Value;
 
 /// The member by which a block of thinking says, in OpenAI's dialect, whose it is.
 pub(crate) const MADE_BY: &str = "made_by";
@@ -59,7 +58,7 @@ fn is_foreign(node: &Node, from: Dialect) -> bool {
     match (from, &node.block) {
         (Dialect::Anthropic, Block::Thinking { signature, .. }) => signature.as_ref().is_none_or(String::is_empty),
         (Dialect::Anthropic, _) => false,
-        (Dialect::OpenAi, _) => is_thinking && node.rest.get(MADE_BY_HINT).is_some_and(|by| *by != Value::from(from.as_str())),
+        (Dialect::OpenAi, _) => is_thinking && node.rest.get(MADE_BY_HINT).is_some_and(|by| by.as_str() != Some(from.as_str())),
     }
 }
 

@@ -122,7 +122,7 @@ impl Page {
 
 /// RFC 4180: a column a value, members of objects as `cost.USD`, in the order of the first row that has them.
 fn csv(rows: &[Value]) -> String {
-    let flat: Vec<Vec<(String, String)>> = rows.iter().map(|row| flattened(row)).collect();
+    let flat: Vec<Vec<(String, String)>> = rows.iter().map(flattened).collect();
     let mut columns: Vec<&str> = Vec::new();
     for (name, _) in flat.iter().flatten() {
         if !columns.contains(&name.as_str()) {
