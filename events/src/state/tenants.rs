@@ -21,8 +21,8 @@ impl State {
                 mine.models.insert(*id, model);
             }
         }
-        for (id, row) in all.catalogue.iter() {
-            mine.catalogue.insert(*id, row.clone());
+        if let Some(row) = all.catalogue.get(&()) {
+            mine.catalogue.insert((), row.clone());
         }
         let is_mine = |owner: Owner| owner == Owner::Platform || self.tenant_of_owner(owner) == Some(tenant);
         all.budgets.iter().filter(|(_, budget)| is_mine(budget.identity.owner)).for_each(|(id, row)| mine.budgets.insert(*id, row.clone()));

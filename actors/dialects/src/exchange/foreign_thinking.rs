@@ -78,7 +78,7 @@ fn lacks_thinking(turns: &[Turn]) -> bool {
 mod tests {
     use super::*;
     use crate::{exchange::Target, read_exchange, translate_request};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     fn left(endpoint: Endpoint, body: &Value) -> (Value, Vec<(String, &'static str)>) {
         let exchange = read_exchange(endpoint, body.to_string().as_bytes()).expect("a request");
