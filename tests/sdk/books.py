@@ -53,7 +53,9 @@ class Books:
             if noun in ("key", "scope"):
                 self.place(noun, what, event["data"])
             elif (noun, what) == ("budget", "opened"):
-                self.budgets[event["data"]["budget"]] = event["data"]
+                self.budgets[event["data"]["budget"]] = dict(event["data"])
+            elif (noun, what) == ("budget", "limit_set"):
+                self.budgets[event["data"]["budget"]]["limit"] = event["data"]["limit"]
 
     def place(self, noun, what, data):
         known = self.keys if noun == "key" else self.scopes
@@ -99,8 +101,12 @@ class Books:
     def figure(self, budget, figures):
         return Decimal(figures[FIGURES[self.budgets[budget]["unit"]]])
 
+    def window(self, budget, time):
+        """The budget's window of a time."""
+        return budget, window_start(self.budgets[budget]["every"], time)
+
     def hold(self, call, budget, amount):
-        at = (budget, window_start(self.budgets[budget]["every"], call.admitted_at))
+        at = self.window(budget, call.admitted_at)
         self.windows[at]["held"] += amount
         self.windows[at]["open_calls"] += at not in call.holds
         call.holds[at] = call.holds.get(at, 0) + amount

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-from collections import Counter
 from decimal import Decimal
 
 import httpx
@@ -62,38 +61,22 @@ def storm(node):
             pass
 
 
-def budgets_before(events):
-    """What each budget had settled and held right before each call came. All of it happens within one window."""
-    units, limits, settled, held, holds, found = {}, {}, Counter(), Counter(), {}, {}
-    for event in events:
-        noun, what, data, call = *event["type"].split(".")[1:3], event["data"], event["subject"]
-        if (noun, what) == ("budget", "opened"):
-            units[data["budget"]], limits[data["budget"]] = data["unit"], Decimal(data["limit"])
-        elif (noun, what) == ("budget", "limit_set"):
-            limits[data["budget"]] = Decimal(data["limit"])
-        if noun != "call":
-            continue
-        figure = lambda budget, figures: Decimal(figures[{"USD": "cost", "tokens": "tokens", "requests": "requests"}[units[budget]]])
+class Before(Books):
+    """Also what each budget had settled and held right before each call came."""
+
+    def __init__(self, events):
+        self.before = {}
+        super().__init__(events)
+
+    def fold(self, what, event):
         if what == "admitted":
-            found[call] = {budget: (settled[budget], held[budget], limits[budget], sum(budget in hold for hold in holds.values())) for budget in data["budgets"]}
-            holds[call] = {budget: figure(budget, data["ceiling"]) for budget in data["budgets"]}
-            held.update(holds[call])
-        elif what == "extended":
-            for add in data["adds"]:
-                holds[call][add["budget"]] = holds[call].get(add["budget"], 0) + Decimal(add["amount"])
-                held[add["budget"]] += Decimal(add["amount"])
-        elif what in ("finished", "released", "orphaned"):
-            for budget, amount in holds.pop(call, {}).items():
-                held[budget] -= amount
-                apart = {other["budget"]: other["used"] for other in data.get("apart", [])}
-                settled[budget] += amount if what == "orphaned" else figure(budget, apart.get(budget, data)) if what == "finished" else 0
-    return {
-        call: {
-            budget: {"settled": text(paid), "held": text(hold), "free": text(limit - paid - hold), "open_calls": calls}
-            for budget, (paid, hold, limit, calls) in path.items()
-        }
-        for call, path in found.items()
-    }
+            self.before[event["subject"]] = {budget: self.shown(budget, event["time"]) for budget in event["data"]["budgets"]}
+        super().fold(what, event)
+
+    def shown(self, budget, time):
+        window, limit = self.windows[self.window(budget, time)], Decimal(self.budgets[budget]["limit"])
+        free = limit - window["settled"] - window["held"]
+        return {"settled": text(window["settled"]), "held": text(window["held"]), "free": text(free), "open_calls": window["open_calls"]}
 
 
 def text(amount):
@@ -102,7 +85,8 @@ def text(amount):
 
 def test_every_call_is_decided_again_to_the_same(node):
     events = node.events()
-    books, before = Books(events), budgets_before(events)
+    books = Before(events)
+    before = books.before
     rows = every(node, "calls", limit=500, at_least=f"0:{books.position}")
     assert len(rows) == len(books.calls) > 80
     kinds = set()
