@@ -18,11 +18,11 @@ use std::{
     io::{self, Read},
     sync::Arc,
 };
-use store::{DataDir, Meta, StateStore, Stored, state::CACHE_BYTES};
+use store::{DataDir, Meta, Restoring, StateStore, Stored, state::CACHE_BYTES};
 
 /// Writes what a backup holds, as it is read.
 struct Into<'a> {
-    root: Arc<dyn Disk>,
+    marked: Option<Restoring>,
     made: Option<(DataDir, History)>,
     step: &'a mut dyn FnMut(u64, u64),
     events: u64,
@@ -30,7 +30,8 @@ struct Into<'a> {
 
 impl Sink for Into<'_> {
     fn manifest(&mut self, manifest: &Manifest) -> io::Result<()> {
-        let dir = DataDir::begin_restoring(self.root.clone(), manifest.cluster).map_err(io::Error::other)?;
+        let Some(marked) = self.marked.take() else { return Err(io::Error::other("a second manifest")) };
+        let dir = marked.of(manifest.cluster).map_err(io::Error::other)?;
         let (history, _) = History::open(dir.history.clone())?;
         self.made = Some((dir, history));
         self.events = manifest.n;
@@ -45,12 +46,14 @@ impl Sink for Into<'_> {
     }
 }
 
-/// Makes history and state in an empty folder, durable; the mark stays: [`DataDir::end_restoring`] takes it away.
+/// Makes history and state in an empty folder, durable; the mark is there before the first byte is read, and stays:
+/// [`DataDir::end_restoring`] takes it away.
 ///
 /// # Errors
 /// The folder is not empty, the backup is not whole, or the disk's own: what was written so far is of no use.
 pub fn unpack(root: Arc<dyn Disk>, from: &mut dyn Read, step: &mut dyn FnMut(u64, u64)) -> io::Result<(DataDir, Manifest)> {
-    let mut into = Into { root, made: None, step, events: 0 };
+    let marked = DataDir::begin_restoring(root).map_err(io::Error::other)?;
+    let mut into = Into { marked: Some(marked), made: None, step, events: 0 };
     let (manifest, rows) = backup::read(from, &mut into)?;
     let Some((dir, mut history)) = into.made else { return Err(io::Error::other("a backup without a manifest")) };
     history.sync()?;

@@ -74,19 +74,18 @@ impl DataDir {
         DataDir::with(root, cluster, false, lock)
     }
 
-    /// Makes one in an empty folder, for a backup to be restored into. Until [`DataDir::end_restoring`] nobody else opens it.
+    /// Marks an empty folder, for a backup to be restored into. Until [`DataDir::end_restoring`] nobody else opens it.
     ///
     /// # Errors
     /// See [`DataDirFault`].
-    pub fn begin_restoring(root: Arc<dyn Disk>, cluster: [u8; 16]) -> Result<DataDir, DataDirFault> {
+    pub fn begin_restoring(root: Arc<dyn Disk>) -> Result<Restoring, DataDirFault> {
         if !root.list()?.is_empty() {
             return Err(DataDirFault::NotEmpty);
         }
         refuse_strange(&*root)?;
         write_whole(&*root, RESTORING, b"a backup is being restored here\n")?;
         let lock = lock(&*root)?;
-        write_whole(&*root, STAMP, text(&cluster).as_bytes())?;
-        DataDir::with(root, cluster, false, lock)
+        Ok(Restoring { root, lock })
     }
 
     /// All of the backup is on disk.
@@ -99,6 +98,23 @@ impl DataDir {
         let [log, state, history] = FOLDERS;
         let (log, state, history) = (root.folder(log)?, root.folder(state)?, root.folder(history)?);
         Ok(DataDir { root, log, state, history, cluster, is_new, _lock: lock })
+    }
+}
+
+/// A folder that is marked for a backup that nothing is known of yet, not even whose it is.
+pub struct Restoring {
+    root: Arc<dyn Disk>,
+    lock: Box<dyn DiskLock>,
+}
+
+impl Restoring {
+    /// The data directory of the backed up cluster, empty; the mark stays.
+    ///
+    /// # Errors
+    /// See [`DataDirFault`].
+    pub fn of(self, cluster: [u8; 16]) -> Result<DataDir, DataDirFault> {
+        write_whole(&*self.root, STAMP, text(&cluster).as_bytes())?;
+        DataDir::with(self.root, cluster, false, self.lock)
     }
 }
 
@@ -195,10 +211,12 @@ mod tests {
     #[test]
     fn what_is_half_restored_is_refused() {
         let disk = MemoryDisk::new();
-        drop(DataDir::begin_restoring(Arc::new(disk.clone()), [7; 16]).unwrap());
+        let restoring = DataDir::begin_restoring(Arc::new(disk.clone())).unwrap();
+        assert!(fault(&disk).contains("in use by another process"));
+        drop(restoring.of([7; 16]).unwrap());
         assert!(fault(&disk).contains("did not come to its end"));
         assert!(DataDir::open_existing(Arc::new(disk.clone())).is_err());
-        assert!(DataDir::begin_restoring(Arc::new(disk.clone()), [7; 16]).is_err());
+        assert!(DataDir::begin_restoring(Arc::new(disk.clone())).is_err());
         DataDir::end_restoring(&disk).unwrap();
         assert_eq!(DataDir::open(Arc::new(disk), [8; 16]).unwrap().cluster, [7; 16]);
     }

@@ -9,7 +9,7 @@ pub mod state;
 pub mod verify;
 pub mod writer;
 
-pub use datadir::{DataDir, DataDirFault};
+pub use datadir::{DataDir, DataDirFault, Restoring};
 pub use disk::RealDisk;
 pub use rows::{Reading, Rows, StoreFault, Writing};
 pub use state::{Meta, StateStore, Stored};

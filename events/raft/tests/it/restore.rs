@@ -108,7 +108,7 @@ async fn what_is_not_whole_leaves_a_mark() {
     work(&house, Boot(11), 0..5).await;
     let (bytes, _) = backup(&journal).await;
     journal.stop().await;
-    for left in [bytes.len() - 1, bytes.len() / 2] {
+    for left in [bytes.len() - 1, bytes.len() / 2, 10, 0] {
         let disk = MemoryDisk::new();
         assert!(restore(&disk, &bytes[..left]).await.is_err());
         let fault = DataDir::open(Arc::new(disk.clone()), [9; 16]).err().unwrap().to_string();
