@@ -34,6 +34,7 @@ class Receiver:
     def __init__(self, certificate=None, key=b"twenty-four bytes of key", port=None):
         self.key, self.port, self.certificate = key, port or free_port(), certificate
         self.taken, self.tries, self.answers = [], [], []
+        self.ahead = 0  # seconds that the sender's clock is
         self.server = None
         self.start()
 
@@ -75,7 +76,7 @@ class Receiver:
     def check(self, path, headers, body):
         try:
             assert path == "/hook/" and headers["content-type"] == "application/cloudevents+json"
-            assert abs(time.time() - int(headers["webhook-timestamp"])) < 60
+            assert abs(time.time() + self.ahead - int(headers["webhook-timestamp"])) < 60
             signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
             assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.new(self.key, signed, hashlib.sha256).digest()).decode()
             event = json.loads(body)
@@ -251,6 +252,112 @@ def test_a_webhook_is_an_entry_like_others(sim, tmp_path):
         assert "whsec_" not in history and "tollgate.webhook.closed.v1" in history
         changes = get(node, "audit", kind="webhook")["data"]
         assert {change["type"].split(".")[2] for change in changes} == {"created", "secret_set", "changed", "closed"}
+    finally:
+        node.stop()
+        receiver.stop()
+
+
+CLOCK = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* The wall clock, set by as many seconds as a file says. */
+int clock_gettime(clockid_t which, struct timespec *at) {
+    long done = syscall(SYS_clock_gettime, which, at), seconds = 0;
+    FILE *file = done == 0 && which == CLOCK_REALTIME ? fopen(getenv("CLOCK_SET_BY"), "r") : NULL;
+    if (file) {
+        if (fscanf(file, "%ld", &seconds) == 1) at->tv_sec += seconds;
+        fclose(file);
+    }
+    return (int)done;
+}
+"""
+
+
+def values_of(page):
+    """Keys and where their values lie, of a leaf page of redb; nothing, if it is none."""
+    entries = int.from_bytes(page[2:4], "little")
+    heads = 4 + 8 * entries
+    if page[0] != 1 or not 0 < entries or heads > len(page):
+        return
+    ends = [int.from_bytes(page[at : at + 4], "little") for at in range(4, heads, 4)]
+    if ends != sorted(ends) or ends[-1] > len(page):
+        return
+    starts = [heads, *ends[:-1]]
+    for key, value in zip(range(entries), range(entries, 2 * entries)):
+        yield page[starts[key] : ends[key]], starts[value], ends[value]
+
+
+def crc32c(content):
+    sum = 0xFFFFFFFF
+    for byte in content:
+        sum ^= byte
+        for _ in range(8):
+            sum = sum >> 1 ^ (0x82F63B78 if sum & 1 else 0)
+    return sum ^ 0xFFFFFFFF
+
+
+def rewritten(file, prefix, change):
+    """Changes the rows of a table of a projection (a checksum, and what it is of); answers how many there were."""
+    content, found = bytearray(file.read_bytes()), 0
+    for page in range(0, len(content), 4096):
+        for key, start, end in values_of(bytes(content[page : page + 4096])):
+            if key.startswith(prefix) and end - start > 4:
+                content[page + start : page + end] = change(key, bytes(content[page + start : page + end]))
+                found += 1
+    file.write_bytes(content)
+    return found
+
+
+def damaged(_, row):
+    return row[:-1] + bytes([row[-1] ^ 1])
+
+
+def wrong_by_one(key, row):
+    """Sound, but its first figure is not what it was."""
+    figures = bytes([row[4] ^ 2]) + row[5:]
+    return crc32c(key + figures).to_bytes(4, "little") + figures
+
+
+def test_what_a_node_sees_of_itself(sim, tmp_path):
+    """A projection that fails, books that do not close, a clock that is set: each is told, none of them touches a call."""
+    source, library, set_by = tmp_path / "clock.c", tmp_path / "clock.so", tmp_path / "seconds"
+    source.write_text(CLOCK)
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", library, source], check=True)
+    set_by.write_text("0")
+    receiver = Receiver()
+    made = alerted(sim, {"name": "all", "url": receiver.url, "secret": SECRET})
+    node = Node(tmp_path, made, env={"LD_PRELOAD": str(library), "CLOCK_SET_BY": str(set_by)})
+    try:
+        for _ in range(5):
+            assert call(node, OTHER).status_code == 200
+        for name in ("usage", "budgets"):
+            get(node, name, at_least=f"0:{node.last()}")
+        node.process.terminate()
+        node.process.wait()
+        views = tmp_path / "data/projections"
+        assert rewritten(views / "usage.redb", b"u", damaged) and rewritten(views / "budgets.redb", b"b", wrong_by_one)
+        node.start()
+        assert call(node, OTHER).status_code == 200
+        get(node, "calls", at_least=f"0:{node.last()}")
+        wait_until(lambda: "projection_lag" in receiver.kinds(), 20)
+        [lag] = alerts(node, state="open", kind="projection_lag")
+        assert "projection usage has failed" in lag["message"], lag
+        wait_until(lambda: "ledger_residual" in receiver.kinds(), 80)
+        receiver.ahead = 7_200
+        set_by.write_text("7200")
+        wait_until(lambda: "clock_step" in receiver.kinds(), 20)
+        [step] = alerts(node, state="open", kind="clock_step")
+        assert "set by 7200 s" in step["message"] or "set by 7199 s" in step["message"], step
+        assert call(node, OTHER).status_code == 200
+        for name in ("usage", "budgets"):
+            posted(node, f"projections/{name}/rebuild", 202)
+        wait_until(lambda: not alerts(node, state="open", kind="projection_lag"), 20)
+        wait_until(lambda: get(node, "ledger/proof")["residual"] in (0, "0"), 20)
+        assert receiver.is_sound(), receiver.tries
     finally:
         node.stop()
         receiver.stop()
