@@ -1,7 +1,8 @@
 //! Budgets window by window, past ones too: a fold of its own of LEDGER §3–5, which tests hold against the state's.
 //!
 //! So that a call can be told what its budgets were like when it came, marks are left along the way: the history is cut into epochs, a window
-//! is kept as it was before it first changes in an epoch, and at the beginning of each epoch the holds of open calls are.
+//! is kept as it was before it first changes in an epoch, and at the beginning of each epoch the holds of open calls are. Marks are kept as long
+//! as calls are.
 
 #[cfg(test)]
 mod tests;
@@ -18,10 +19,11 @@ use events::{
     call::{self, Finished},
     codec,
     envelope::Recorded,
+    limits,
 };
 use journal::Reader;
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, ops::ControlFlow};
+use std::{collections::BTreeMap, ops::ControlFlow, time::Duration};
 use store::rows::Order;
 
 /// Events that are read at once.
@@ -62,24 +64,38 @@ impl Window {
 
 /// The table of [`Hold`]s.
 const HOLDS: u8 = b'o';
+/// Orphans by the time that they became ones.
+const ORPHANS: u8 = b't';
 
 /// What a call without a final record holds, or was charged.
 #[derive(Clone, Serialize, Deserialize)]
 struct Hold {
     at: Timestamp,
     amounts: Vec<(BudgetId, Amount)>,
-    orphaned: bool,
+    /// When.
+    orphaned: Option<Timestamp>,
 }
 
 /// What a batch adds, by window.
 pub(crate) struct Budgets {
     holds: Pending<Hold>,
     added: BTreeMap<(BudgetId, Timestamp), Window>,
-    /// What it had added to a window before that first changed in an epoch.
-    marks: BTreeMap<(BudgetId, Timestamp), Vec<(u64, Window)>>,
+    marks: BTreeMap<(BudgetId, Timestamp), Marks>,
     epoch: u64,
+    /// The time of the last event.
+    now: Timestamp,
+    /// No orphan stays for good before this time.
+    look_again: Timestamp,
     /// Something came of a call whose hold is not known.
     has_missed: bool,
+}
+
+/// Of one window.
+struct Marks {
+    /// What the batch had added to it before it first changed in an epoch.
+    added: Vec<(u64, Window)>,
+    /// Once this window is there, nobody asks for those of the same budget that begin before this time.
+    forgotten: Timestamp,
 }
 
 pub use then::windows_then;
@@ -90,7 +106,15 @@ fn windows_of(budget: BudgetId) -> Key {
 
 impl Default for Budgets {
     fn default() -> Budgets {
-        Budgets { holds: Pending::new(HOLDS), added: BTreeMap::new(), marks: BTreeMap::new(), epoch: 0, has_missed: false }
+        Budgets {
+            holds: Pending::new(HOLDS),
+            added: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            epoch: 0,
+            now: Timestamp(0),
+            look_again: Timestamp(0),
+            has_missed: false,
+        }
     }
 }
 
@@ -100,15 +124,17 @@ impl Projection for Budgets {
     }
 
     fn form(&self) -> u32 {
-        2
+        3
     }
 
     fn fold(&mut self, record: &Recorded, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
-        self.epoch = then::epoch(record.envelope.n);
+        (self.epoch, self.now) = (then::epoch(record.envelope.n), record.envelope.at);
         if then::begins_epoch(record.envelope.n) {
             self.holds.flush(draft);
-            then::keep_holds(self.epoch, draft)?;
+            then::keep_holds(self.epoch, self.now, draft)?;
+            then::forget_holds(self.now, draft)?;
         }
+        self.expire_orphans(world, draft)?;
         match &*record.event {
             Event::Call(id, event) => self.call(*id, event, record.envelope.at, world, draft),
             Event::Budget(id, budget::Event::Alerted { window, threshold_ppm }) => {
@@ -123,9 +149,14 @@ impl Projection for Budgets {
         self.holds.flush(draft);
         for ((budget, start), added) in std::mem::take(&mut self.added) {
             let key = windows_of(budget).u64(start.0);
-            let mut window: Window = draft.get(&key)?.unwrap_or_default();
-            let marks = self.marks.remove(&(budget, start)).unwrap_or_default();
-            then::keep_marks(budget, start, &window, &marks, draft);
+            let before: Option<Window> = draft.get(&key)?;
+            let mut window = before.unwrap_or_default();
+            if let Some(marks) = self.marks.remove(&(budget, start)) {
+                then::keep_marks(budget, start, &window, &marks.added, draft);
+                if before.is_none() {
+                    then::forget_marks(budget, marks.forgotten, draft)?;
+                }
+            }
             window.add(&added);
             draft.put(key, &window);
         }
@@ -135,6 +166,21 @@ impl Projection for Budgets {
 
 fn find(world: &World, id: BudgetId) -> Option<&Budget> {
     world.state.books.budgets.get(&id)
+}
+
+fn orphan_key(orphaned: Timestamp, id: CallId) -> Key {
+    Key::of(ORPHANS).u64(orphaned.0).u128(id.0)
+}
+
+fn orphan_of(key: &[u8]) -> Option<(Timestamp, CallId)> {
+    let mut parts = Parts(key);
+    let _table = parts.u8()?;
+    Some((Timestamp(parts.u64()?), CallId(parts.u128()?)))
+}
+
+/// The first moment at which an orphan cannot be replaced any more.
+fn end_of_orphan(orphaned: Timestamp) -> Timestamp {
+    orphaned.plus(limits::ORPHAN_KEPT).plus(Duration::from_micros(1))
 }
 
 /// A figure in a budget's unit; nothing, if nobody knows the budget.
@@ -153,7 +199,7 @@ impl Budgets {
         match event {
             call::Event::Admitted(admitted) => {
                 let amounts = admitted.budgets.iter().map(|budget| (*budget, in_unit(world, *budget, &admitted.ceiling))).collect();
-                let hold = Hold { at, amounts, orphaned: false };
+                let hold = Hold { at, amounts, orphaned: None };
                 for (budget, amount) in &hold.amounts {
                     self.hold(*budget, at, *amount, 1, world);
                 }
@@ -171,10 +217,15 @@ impl Budgets {
 
     fn change(&mut self, id: BudgetId, at: Timestamp, world: &World, change: impl FnOnce(&mut Window)) {
         let Some(budget) = find(world, id) else { return };
-        let place = (id, budget.identity.every.window(at));
+        let every = budget.identity.every;
+        let place = (id, every.window(at));
         let window = self.added.entry(place).or_default();
         if window.epoch < self.epoch {
-            self.marks.entry(place).or_default().push((self.epoch, *window));
+            let forgotten = || every.window(place.1.minus(limits::CALLS_KEPT));
+            let marks = self.marks.entry(place).or_insert_with(|| Marks { added: Vec::new(), forgotten: forgotten() });
+            if every.end(place.1).is_none_or(|end| end.plus(limits::CALLS_KEPT) > self.now) {
+                marks.added.push((self.epoch, *window));
+            }
             window.epoch = self.epoch;
         }
         change(window);
@@ -210,12 +261,15 @@ impl Budgets {
 
     fn close(&mut self, id: CallId, finished: Option<&Finished>, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
         let Some(hold) = self.take_hold(id, draft)? else { return Ok(()) };
+        if let Some(orphaned) = hold.orphaned {
+            draft.remove(&orphan_key(orphaned, id));
+        }
         for (budget, amount) in hold.amounts {
             let used = used(world, finished, budget);
             let over = used.saturating_sub(amount).max(0);
             self.change(budget, hold.at, world, |window| {
                 window.overrun = window.overrun.saturating_add(over);
-                if hold.orphaned {
+                if hold.orphaned.is_some() {
                     window.settled = window.settled.saturating_add(used.saturating_sub(amount));
                     window.orphans -= 1;
                 } else {
@@ -238,8 +292,32 @@ impl Budgets {
                 window.orphans += 1;
             });
         }
-        hold.orphaned = true;
+        hold.orphaned = Some(self.now);
+        draft.put(orphan_key(self.now, id), &());
+        self.look_again = self.look_again.min(end_of_orphan(self.now));
         self.holds.keep(id.0, &hold, draft);
+        Ok(())
+    }
+
+    /// What stayed an orphan for as long as it can be replaced stays one for good.
+    fn expire_orphans(&mut self, world: &World, draft: &mut Draft<'_>) -> Result<(), Fault> {
+        while self.now >= self.look_again {
+            let first = draft.first(&Key::of(ORPHANS).bytes(), &Key::of(ORPHANS).end())?;
+            let Some((orphaned, id)) = first.as_ref().and_then(|(key, _)| orphan_of(key)) else {
+                self.look_again = Timestamp(u64::MAX);
+                return Ok(());
+            };
+            if end_of_orphan(orphaned) > self.now {
+                self.look_again = end_of_orphan(orphaned);
+                return Ok(());
+            }
+            draft.remove(&orphan_key(orphaned, id));
+            if let Some(hold) = self.holds.take(id.0, draft)? {
+                for (budget, _) in &hold.amounts {
+                    self.change(*budget, hold.at, world, |window| window.orphans -= 1);
+                }
+            }
+        }
         Ok(())
     }
 

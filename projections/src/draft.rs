@@ -62,7 +62,11 @@ impl<'a> Draft<'a> {
     }
 
     pub fn remove(&mut self, key: &Key) {
-        let key = key.clone().bytes();
+        self.remove_raw(key.clone().bytes());
+    }
+
+    /// By a key as it was read.
+    pub fn remove_raw(&mut self, key: Vec<u8>) {
         match self.slots.get_mut(&key) {
             Some(slot) if slot.new => drop(self.slots.remove(&key)),
             Some(slot) => (slot.value, slot.changed) = (None, true),

@@ -65,19 +65,26 @@ impl Projections {
 /// The threads.
 pub struct Runner {
     stop: Arc<AtomicBool>,
-    thread: JoinHandle<()>,
+    /// None: there is nothing to lead.
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Runner {
-    /// Opens all projections in their folder of `root`, and follows the history. Below `disk_low` bytes of free disk they wait: what is
-    /// left is for the journal.
+    /// Opens all projections in their folder of `root`, and follows the history; one that cannot be opened has failed, and touches nothing
+    /// else. Below `disk_low` bytes of free disk they wait: what is left is for the journal.
     ///
     /// # Errors
-    /// The disk does not take their files.
+    /// There is no thread for them.
     pub fn start(reader: Arc<dyn Reader>, root: &dyn Disk, disk_low: u64) -> Result<(Projections, Runner), Fault> {
-        let place = Place { disk: root.folder(FOLDER)?, cache_bytes: CACHE_BYTES, disk_low };
-        drop_unfinished(&*place.disk)?;
-        let led = ALL.iter().map(|make| Led::open(*make, &place)).collect::<Result<Vec<Led>, Fault>>()?;
+        let disk = match root.folder(FOLDER) {
+            Ok(disk) => disk,
+            Err(error) => return Ok(Runner::idle(reader, &format!("{FOLDER}/: {error}; the next start tries again"))),
+        };
+        let place = Place { disk, cache_bytes: CACHE_BYTES, disk_low };
+        if let Err(fault) = drop_unfinished(&*place.disk) {
+            tracing::warn!(why = %fault, "what rebuilding left could not be removed");
+        }
+        let led: Vec<Led> = ALL.iter().map(|make| Led::open(*make, &place)).collect();
         let views: Arc<[Arc<View>]> = led.iter().map(|led| led.view.clone()).collect();
         let (stop, asked) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (send_built, built) = channel();
@@ -97,14 +104,25 @@ impl Runner {
         };
         let thread = std::thread::Builder::new().name("projections".into()).spawn(move || work.run())?;
         let projections = Projections { views, reader, asked, thread: thread.thread().clone() };
-        Ok((projections, Runner { stop, thread }))
+        Ok((projections, Runner { stop, thread: Some(thread) }))
+    }
+
+    /// There is nowhere to write: all have failed.
+    fn idle(reader: Arc<dyn Reader>, why: &str) -> (Projections, Runner) {
+        tracing::error!(why, "no projection can be opened");
+        let lost = |make: &Make| Arc::new(View::lost(make().name(), why.to_owned()));
+        let views = ALL.iter().map(lost).collect();
+        let projections = Projections { views, reader, asked: Arc::default(), thread: std::thread::current() };
+        (projections, Runner { stop: Arc::default(), thread: None })
     }
 
     /// Commits what was folded, and ends.
     pub fn stop(self) {
         self.stop.store(true, Ordering::Release);
-        self.thread.thread().unpark();
-        let _ = self.thread.join(); // a panic there was told by the hook
+        if let Some(thread) = self.thread {
+            thread.thread().unpark();
+            let _ = thread.join(); // a panic there was told by the hook
+        }
     }
 }
 
@@ -134,12 +152,20 @@ struct Led {
 }
 
 impl Led {
-    fn open(make: Make, place: &Place) -> Result<Led, Fault> {
+    fn open(make: Make, place: &Place) -> Led {
         let projection = make();
         let (name, writes_while_low) = (projection.name(), projection.writes_while_low());
-        let follower = Follower::open(projection, name, place)?;
-        let view = View::new(name, follower.rows.clone(), Arc::new(follower.world.clone()), follower.checkpoint.next);
-        Ok(Led { make, view: Arc::new(view), follower: Some(follower), rebuilding: false, writes_while_low })
+        let (view, follower) = match Follower::open(projection, name, place) {
+            Ok(follower) => {
+                let world = Arc::new(follower.world.clone());
+                (View::new(name, follower.rows.clone(), world, follower.checkpoint.next), Some(follower))
+            }
+            Err(fault) => {
+                tracing::error!(projection = name, why = %fault, "a projection cannot be opened; `tollgate rebuild` tries again");
+                (View::lost(name, fault.0), None)
+            }
+        };
+        Led { make, view: Arc::new(view), follower, rebuilding: false, writes_while_low }
     }
 
     fn next(&self) -> Option<u64> {

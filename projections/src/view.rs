@@ -5,7 +5,7 @@ use crate::{
     follower::Checkpoint,
     world::{Shared, World},
 };
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
 use std::{
@@ -34,7 +34,8 @@ pub enum Status {
 /// See the module.
 pub struct View {
     name: &'static str,
-    rows: ArcSwap<Rows>,
+    /// None: they could not be opened.
+    rows: ArcSwapOption<Rows>,
     world: ArcSwap<World>,
     /// Events that its rows are made of.
     next: AtomicU64,
@@ -49,10 +50,23 @@ impl View {
     pub(crate) fn new(name: &'static str, rows: Arc<Rows>, world: Shared, next: u64) -> View {
         View {
             name,
-            rows: ArcSwap::new(rows),
+            rows: ArcSwapOption::new(Some(rows)),
             world: ArcSwap::new(world),
             next: AtomicU64::new(next),
             status: Mutex::new(Status::Following),
+            rebuild: AtomicBool::new(false),
+            rebuilds: AtomicU64::new(0),
+        }
+    }
+
+    /// Of rows that cannot be opened: whoever asks is told why.
+    pub(crate) fn lost(name: &'static str, why: String) -> View {
+        View {
+            name,
+            rows: ArcSwapOption::empty(),
+            world: ArcSwap::default(),
+            next: AtomicU64::new(0),
+            status: Mutex::new(Status::Failed(why)),
             rebuild: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
         }
@@ -99,7 +113,7 @@ impl View {
 
     /// Puts what was built anew in the place of what there was.
     pub(crate) fn replace(&self, rows: Arc<Rows>, world: Shared, next: u64) {
-        self.rows.store(rows);
+        self.rows.store(Some(rows));
         self.world.store(world);
         self.next.store(next, Release);
         self.rebuilds.fetch_add(1, AcqRel);
@@ -108,6 +122,10 @@ impl View {
     /// Does something with its rows as of one moment. Waits for the disk.
     pub fn read<R, E: From<Fault>>(&self, act: impl FnOnce(&Snapshot<'_>) -> Result<R, E>) -> Result<R, E> {
         let (rows, world) = (self.rows.load_full(), self.world.load_full());
+        let rows = rows.ok_or_else(|| match self.status() {
+            Status::Failed(why) => Fault(why),
+            _ => Fault("it is built anew".into()),
+        })?;
         let reading = rows.reading().map_err(Fault::from)?;
         let meta = reading.meta().map_err(Fault::from)?;
         let next = meta.map_or(Ok(0), |meta| Checkpoint::read(&meta).map(|checkpoint| checkpoint.next))?;

@@ -361,3 +361,40 @@ def test_what_a_node_sees_of_itself(sim, tmp_path):
     finally:
         node.stop()
         receiver.stop()
+
+
+def test_what_cannot_be_opened_touches_no_call(sim, tmp_path):
+    """A folder in the place of one projection's file, then a file in the place of their folder."""
+    node = Node(tmp_path, alerted(sim))
+    views = tmp_path / "data/projections"
+    try:
+        assert call(node, OTHER).status_code == 200
+        get(node, "usage", at_least=f"0:{node.last()}")
+        node.kill()
+        (views / "usage.redb").unlink()
+        (views / "usage.redb").mkdir()
+        node.start()
+        assert call(node, OTHER).status_code == 200
+        assert httpx.get(f"{node.url}/api/v1/usage", headers=AUTHORIZED).status_code == 503
+        assert len(get(node, "calls", at_least=f"0:{node.last()}")["data"]) == 2
+        wait_until(lambda: alerts(node, state="open", kind="projection_lag"), 20)
+        (views / "usage.redb").rmdir()
+        posted(node, "projections/usage/rebuild", 202)
+        wait_until(lambda: get(node, "projections/usage")["status"] == "following")
+        assert get(node, "usage", at_least=f"0:{node.last()}")["data"][0]["calls"]["finished"] == 2
+        node.kill()
+        views.rename(tmp_path / "kept")
+        views.write_text("no folder")
+        node.start()
+        assert call(node, OTHER).status_code == 200
+        told = httpx.get(f"{node.url}/api/v1/projections", headers=AUTHORIZED).json()["data"]
+        assert len(told) == 6 and all(view["status"] == "failed" and "next start" in view["why"] for view in told), told
+        for path in ("usage", "calls", "audit", "alerts", "ledger/proof"):
+            assert httpx.get(f"{node.url}/api/v1/{path}", headers=AUTHORIZED).status_code == 503, path
+        wait_until(lambda: [event for event in node.events() if event["type"] == "tollgate.alert.raised.v1" and "failed" in json.dumps(event)])
+        node.kill()
+        views.unlink()
+        node.start()
+        assert len(get(node, "calls", at_least=f"0:{node.last()}")["data"]) == 3
+    finally:
+        node.stop()

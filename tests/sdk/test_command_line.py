@@ -405,7 +405,9 @@ def test_litellm_is_imported(tmp_path):
 @pytest.fixture(scope="module")
 def dead(sim, tmp_path_factory):
     """A killed node, and its events while it lived."""
-    node = Node(tmp_path_factory.mktemp("dead"), config(sim))
+    made = config(sim)
+    made["keys"].append({"name": "limited", "scope": "umbrella", "secret": "sk-limited-0001", "budgets": [{"limit": "1 USD", "every": "day"}]})
+    node = Node(tmp_path_factory.mktemp("dead"), made)
     traffic(node, 40)
     node.dead_events = node.events()
     node.kill()
@@ -440,6 +442,8 @@ def test_a_replay_stops_where_it_is_told_and_sees_one_tenant(dead):
     assert {row["tenant"] for row in one["usage"]} == {"umbrella"} and len(one["budgets"]) == 1
     own = [json.loads(line) for line in replay(dead, "--events", "--tenant", "umbrella").splitlines()]
     assert own and {event.get("tenant") for event in own} <= {"umbrella", None}
+    # also that of a key: it is opened before the key is made
+    assert sorted(event["data"]["owner"] for event in own if event["type"] == "tollgate.budget.opened.v1") == ["limited", "umbrella"]
     assert "events, up to" in replay(dead)
     replay(dead, "--until", "yesterday", code=1)
     replay(dead, "--json", "--tenant", "nobody", code=1)

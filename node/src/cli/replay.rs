@@ -156,7 +156,16 @@ impl History {
         name.and_then(|name| String::from_utf8(name).ok()).unwrap_or_default()
     }
 
-    /// With the names of the whole history, as a node shows it: a budget may be opened right before the key that it hangs on.
+    /// By what the whole history knows, as a node tells it: a budget is opened right before the key that it hangs on.
+    fn has_wanted(&self, flags: &Flags, record: &Recorded) -> bool {
+        let Some(name) = &flags.tenant else { return true };
+        journal::look(&self.journal, |state| {
+            let is_so_named = |id| state.books.tenants.get(&id).is_some_and(|tenant| tenant.name == *name);
+            state.tenant_of_record(record).is_some_and(|id| id.to_string() == *name || is_so_named(id))
+        })
+    }
+
+    /// With the names of the whole history.
     fn rendered(&self, record: &Recorded, cluster: &str) -> Value {
         journal::look(&self.journal, |state| cloudevent::render(record, state, cluster))
     }
@@ -201,7 +210,7 @@ fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<Exit
                 break 'all;
             }
             state.replay(record)?;
-            if flags.events && wanted(flags, &state, record) {
+            if flags.events && history.has_wanted(flags, record) {
                 writeln!(out, "{}", history.rendered(record, &cluster))?;
             }
         }
@@ -217,13 +226,6 @@ fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<Exit
     }
     out.flush()?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn wanted(flags: &Flags, state: &State, record: &Recorded) -> bool {
-    let Some(name) = &flags.tenant else { return true };
-    state
-        .tenant_of_record(record)
-        .is_some_and(|id| id.to_string() == *name || state.books.tenants.get(&id).is_some_and(|tenant| tenant.name == *name))
 }
 
 fn find(state: &State, name: &str) -> Result<TenantId, Failure> {

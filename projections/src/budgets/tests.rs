@@ -14,6 +14,8 @@ enum Step {
     Lose,
     Adjust(i64),
     Wait(u64),
+    /// Days: what is older than calls are kept is forgotten.
+    WaitLong(u64),
     Limit(i64),
 }
 
@@ -26,6 +28,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Lose),
         1 => (-3..4i64).prop_map(Step::Adjust),
         1 => (1..20u64).prop_map(Step::Wait),
+        1 => (20..50u64).prop_map(Step::WaitLong),
         1 => (500..2_000i64).prop_map(Step::Limit),
     ]
 }
@@ -34,6 +37,12 @@ fn step() -> impl Strategy<Value = Step> {
 fn pick(house: &House, orphaned: bool) -> Option<u128> {
     let books = &house.state.books;
     if orphaned { books.orphans.iter().next().map(|(id, _)| id.0) } else { books.open.iter().next().map(|(id, _)| id.0) }
+}
+
+/// Something happens afterwards: orphans that are too old are none from there on.
+fn waits(house: &mut House, hours: u64) {
+    house.now = house.now.plus(Duration::from_secs(hours * 3_600));
+    house.happens(Event::Budget(BudgetId(1), budget::Event::LimitSet { limit: Money::usd(1_000).0 }));
 }
 
 fn take(house: &mut House, number: u128, step: &Step) {
@@ -77,7 +86,8 @@ fn take(house: &mut House, number: u128, step: &Step) {
             };
             house.happens(Event::Call(CallId(call), call::Event::Adjusted(Box::new(adjusted))));
         }
-        Step::Wait(hours) => house.now = house.now.plus(Duration::from_secs(hours * 3_600)),
+        Step::Wait(hours) => waits(house, *hours),
+        Step::WaitLong(days) => waits(house, days * 24),
         Step::Limit(dollars) => house.happens(Event::Budget(BudgetId(1), budget::Event::LimitSet { limit: Money::usd(*dollars).0 })),
     }
 }
@@ -120,11 +130,12 @@ proptest! {
             take(&mut house, number as u128, step);
         }
         let view = view(&followed(Box::new(Budgets::default()), &house.records, &[7]));
-        let (mut then, mut known, mut unknown) = (State::default(), 0, 0);
+        let (mut then, mut known, mut unknown, mut forgotten) = (State::default(), 0, 0, 0);
         for record in &house.records {
             if let Event::Call(_, call::Event::Admitted(admitted)) = &*record.event {
                 let places: Vec<(BudgetId, Timestamp)> = admitted.budgets.iter().map(|id| (*id, then.books.budgets.get(id).unwrap().identity.every.window(record.envelope.at))).collect();
                 match view.read(|snapshot| windows_then(snapshot, &house, record.envelope.n, &places)).unwrap() {
+                    None if record.envelope.at.plus(limits::CALLS_KEPT) <= house.now => forgotten += 1,
                     None => unknown += 1,
                     Some(windows) => {
                         known += 1;
@@ -139,7 +150,40 @@ proptest! {
         }
         let has_orphans = house.records.iter().any(|record| matches!(&*record.event, Event::Call(_, call::Event::Orphaned(_))));
         prop_assert!(unknown == 0 || has_orphans, "{unknown} of {} are unknown", known + unknown);
+        prop_assert!(forgotten == 0 || house.now.minus(limits::CALLS_KEPT) > house.records[0].envelope.at);
     }
+}
+
+#[test]
+fn marks_are_kept_as_long_as_calls() {
+    let mut house = House::new();
+    let mut rows = Vec::new();
+    for day in 0..400u128 {
+        for call in 0..4 {
+            house.admits(day * 10 + call, 1, "fast", &[]);
+            if call > 0 {
+                house.finishes(day * 10 + call, 1, "fast", 1, 4);
+            }
+        }
+        house.now = house.now.plus(Duration::from_secs(86_400));
+        if day % 100 == 99 {
+            let follower = followed(Box::new(Budgets::default()), &house.records, &[500]);
+            let reading = follower.rows.reading().unwrap();
+            let count = |table: u8| {
+                let mut count = 0;
+                reading
+                    .visit(&[table], &[table + 1], Order::Ascending, &mut |_, _| {
+                        count += 1;
+                        ControlFlow::Continue(())
+                    })
+                    .unwrap();
+                count
+            };
+            rows.push((count(b'm'), count(b'e')));
+        }
+    }
+    let least = rows[1..].iter().copied().min().unwrap();
+    assert!(least.0 >= 80 && least.1 >= 80 && rows[1..].iter().all(|count| count.0 <= least.0 + 3 && count.1 <= least.1 + 3), "{rows:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{Budgets, HOLDS, Hold, READ_EVENTS, Window, window, windows_at};
 use crate::{Draft, Fault, Snapshot, World, key::Key};
-use events::{BudgetId, Event, Timestamp, codec};
+use events::{BudgetId, Event, Timestamp, codec, limits};
 use journal::Reader;
 use std::{collections::BTreeMap, ops::ControlFlow};
 use store::rows::Order;
@@ -29,8 +29,11 @@ fn holds_key(epoch: u64) -> Key {
     Key::of(b'e').u64(epoch)
 }
 
+/// What calls held at the beginning of an epoch, and when that was.
+type Holds = (Timestamp, Vec<(u128, Hold)>);
+
 /// Keeps what open calls hold at the beginning of an epoch. Orphans hold nothing.
-pub(super) fn keep_holds(epoch: u64, draft: &mut Draft<'_>) -> Result<(), Fault> {
+pub(super) fn keep_holds(epoch: u64, now: Timestamp, draft: &mut Draft<'_>) -> Result<(), Fault> {
     let (mut next, end) = (Some(Key::of(HOLDS).bytes()), Key::of(HOLDS).end());
     let mut holds: Vec<(u128, Hold)> = Vec::new();
     while let Some(from) = next {
@@ -39,14 +42,41 @@ pub(super) fn keep_holds(epoch: u64, draft: &mut Draft<'_>) -> Result<(), Fault>
             let number = key.last_chunk().copied().map(u128::from_be_bytes);
             let number = number.ok_or_else(|| Fault("a hold has no key that can be read".into()))?;
             let hold: Hold = codec::decode(row)?;
-            holds.extend(Some((number, hold)).filter(|(_, hold)| !hold.orphaned));
+            holds.extend(Some((number, hold)).filter(|(_, hold)| hold.orphaned.is_none()));
         }
         next = page.next;
     }
     if !holds.is_empty() {
-        draft.put(holds_key(epoch), &holds);
+        draft.put(holds_key(epoch), &(now, holds));
     }
     Ok(())
+}
+
+/// Forgets what calls held in epochs from which no call is kept. More than one goes with each that comes.
+pub(super) fn forget_holds(now: Timestamp, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    let end = Key::of(b'e').end();
+    for _ in 0..2 {
+        let Some((key, _)) = draft.first(&holds_key(0).bytes(), &end)? else { return Ok(()) };
+        let Some((_, next)) = draft.first(&[key.as_slice(), &[0]].concat(), &end)? else { return Ok(()) };
+        let (end, _): Holds = codec::decode(&next)?;
+        if end.plus(limits::CALLS_KEPT) > now {
+            return Ok(());
+        }
+        draft.remove_raw(key);
+    }
+    Ok(())
+}
+
+/// Forgets the marks of a budget's windows that begin before a time.
+pub(super) fn forget_marks(budget: BudgetId, before: Timestamp, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    let (from, end) = (mark_key(budget, Timestamp(0), 0).bytes(), mark_key(budget, before, 0).bytes());
+    loop {
+        let page = draft.page(&from, &end, ROWS)?;
+        page.rows.into_keys().for_each(|key| draft.remove_raw(key));
+        if page.next.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 /// Keeps a window as it was before it changed in each of the epochs of a batch; in the first of them it may have changed before.
@@ -72,7 +102,15 @@ fn at_beginning(snapshot: &Snapshot<'_>, budget: BudgetId, start: Timestamp, epo
     }
 }
 
-/// Windows as they were at a position, before its event. None: something came in between of a call whose hold is not known any more.
+/// Whether marks of a position may be gone.
+fn is_forgotten(snapshot: &Snapshot<'_>, history: &dyn Reader, position: u64) -> Result<bool, Fault> {
+    let time_of = |n: u64| -> Result<Option<Timestamp>, Fault> { Ok(history.read(n, 1)?.first().map(|record| record.envelope.at)) };
+    let (then, last) = (time_of(position)?, time_of(snapshot.next().saturating_sub(1))?);
+    Ok(then.zip(last).is_none_or(|(then, last)| then.plus(limits::CALLS_KEPT) <= last))
+}
+
+/// Windows as they were at a position, before its event. None: that is longer ago than marks are kept, or something came in between of a call
+/// whose hold is not known any more.
 ///
 /// # Errors
 /// Rows or events that cannot be read.
@@ -85,10 +123,14 @@ pub fn windows_then(
     if let Some(windows) = windows_at(snapshot, history, position, wanted)? {
         return Ok(Some(windows));
     }
+    if is_forgotten(snapshot, history, position)? {
+        return Ok(None);
+    }
     let epoch = epoch(position);
     let mut next = (epoch - 1) * EPOCH_EVENTS;
     let (mut fold, mut draft) = (Budgets { epoch, ..Budgets::default() }, Draft::new(snapshot.rows.again()?));
-    for (number, hold) in draft.get::<Vec<(u128, Hold)>>(&holds_key(epoch))?.unwrap_or_default() {
+    let (_, holds) = draft.get::<Holds>(&holds_key(epoch))?.unwrap_or_default();
+    for (number, hold) in holds {
         fold.holds.open(number, hold);
     }
     let mut world = World::at(snapshot, next)?;
