@@ -6,7 +6,9 @@ use crate::{
     keeper::{Fault, look},
     root::Core,
 };
-use cluster_config::{Change, KeyState, Plan, Problem, Secrets, Step, export, parse, plan, plan_entry, removal, shipped_catalogue, traces};
+use cluster_config::{
+    Change, KeyState, Meant, Plan, Problem, Secrets, Step, export, parse, plan, plan_entry, removal, shipped_catalogue, traces,
+};
 use events::{
     CallId, KeyId, NoteId, Position, Refusal, State, StreamId, TenantId, Timestamp, TokenId,
     budget::Budget,
@@ -63,6 +65,8 @@ pub struct EntryChange {
     /// `tenant`, `scope`, `key`, `provider`, `model` or `webhook`.
     pub kind: &'static str,
     pub entry: Value,
+    /// Which of this kind.
+    pub meant: Meant,
     pub expected: Expected,
     /// The tenant whose administrator asks: nothing of another's is there; None: the platform's.
     pub within: Option<TenantId>,
@@ -154,9 +158,9 @@ impl Administration {
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_entry(&self, change: EntryChange, principal: Principal) -> Result<Applied, EntryFault> {
         let _turn = self.turn.lock().await;
-        let EntryChange { kind, entry, expected, within } = change;
+        let EntryChange { kind, entry, meant, expected, within } = change;
         self.check(expected).await?;
-        self.set_in_turn(&json!({format!("{kind}s"): [entry]}), within, principal).await
+        self.set_in_turn(&json!({format!("{kind}s"): [entry]}), meant, within, principal).await
     }
 
     /// Brings the platform's own budgets and rules to what the top of a file says.
@@ -166,13 +170,13 @@ impl Administration {
     pub async fn set_platform(&self, spec: Value, expected: Expected, principal: Principal) -> Result<Applied, EntryFault> {
         let _turn = self.turn.lock().await;
         self.check(expected).await?;
-        self.set_in_turn(&spec, None, principal).await
+        self.set_in_turn(&spec, Meant::default(), None, principal).await
     }
 
-    async fn set_in_turn(&self, file: &Value, within: Option<TenantId>, principal: Principal) -> Result<Applied, EntryFault> {
+    async fn set_in_turn(&self, file: &Value, meant: Meant, within: Option<TenantId>, principal: Principal) -> Result<Applied, EntryFault> {
         let config = parse(&file.to_string(), &|_| None).map_err(ApplyFault::Problems)?;
         let mut secrets = (self.secrets)();
-        let plan = move |state: &State| plan_entry(&config, state, within, &mut *secrets);
+        let plan = move |state: &State| plan_entry(&config, &meant, state, within, &mut *secrets);
         let (plan, made) = self.core.look(plan).await.ok_or_else(|| stopped(0))?.map_err(ApplyFault::Problems)?;
         Ok(self.carry_out(plan, made, principal).await?)
     }
@@ -214,9 +218,17 @@ impl Administration {
             let found = list.zip(gone).filter(|(list, at)| *at < list.len());
             found.map(|(list, at)| list.remove(at)).map(|_| file.to_string())
         };
+        if let StreamId::Scope(_) | StreamId::Key(_) = id {
+            let plan = self.core.look(move |state| removal(state, id)).await.ok_or_else(|| stopped(0))?;
+            return Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), principal).await?);
+        }
         let text = self.core.look(rest).await.ok_or_else(|| stopped(0))?.ok_or(EntryFault::Unknown)?;
-        let config = parse(&text, &|_| None).map_err(ApplyFault::Problems)?;
-        Ok(self.apply_in_turn(config, true, false, principal).await?)
+        let config = parse(&text, &|_| None).map_err(|problems| ApplyFault::Problems(by_name(&text, problems)))?;
+        let applied = self.apply_in_turn(config, true, false, principal).await;
+        Ok(applied.map_err(|fault| match fault {
+            ApplyFault::Problems(problems) => ApplyFault::Problems(by_name(&text, problems)),
+            stopped @ ApplyFault::Stopped { .. } => stopped,
+        })?)
     }
 
     /// Blocks a key, or lets it in again.
@@ -433,6 +445,22 @@ impl Administration {
             .await
             .ok_or_else(|| stopped(0))?
     }
+}
+
+/// With names in the place of indices into a file that nobody sent: `models[0].targets` is `model fast: targets`.
+fn by_name(file: &str, problems: Vec<Problem>) -> Vec<Problem> {
+    let file: Value = serde_json::from_str(file).unwrap_or_default(); // it was written here
+    let named = |path: &str| {
+        let (list, rest) = path.split_once('[')?;
+        let (at, rest) = rest.split_once(']')?;
+        let name = file.get(list)?.get(at.parse::<usize>().ok()?)?.get("name")?.as_str()?;
+        Some((format!("{} {name}", list.strip_suffix('s').unwrap_or(list)), rest.trim_start_matches('.').to_owned()))
+    };
+    let told = |problem: Problem| match named(&problem.path) {
+        Some((what, path)) => Problem { message: format!("{what} hangs on it: {}", problem.message), path },
+        None => problem,
+    };
+    problems.into_iter().map(told).collect()
 }
 
 async fn take_all(directory: &Directory, steps: Vec<Step>, principal: Principal) -> Result<(), ApplyFault> {

@@ -27,7 +27,7 @@ pub use catalogue::shipped_catalogue;
 pub use config::{Config, parse};
 pub use environment::from_environment;
 pub use file::{File, yaml};
-pub use plan::{Change, Op, Plan, Secrets, Step, fields::Field, plan, plan_entry, removal, traces};
+pub use plan::{Change, Meant, Op, Plan, Secrets, Step, fields::Field, plan, plan_entry, removal, traces};
 pub use problem::{Problem, near};
 pub use tree::fill;
 pub use values::{secret as check_secret, span_ms, webhook_key};

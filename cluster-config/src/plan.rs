@@ -16,7 +16,7 @@ use crate::{
     problem::Problems,
     shipped_catalogue,
 };
-pub use entry::plan_entry;
+pub use entry::{Meant, plan_entry};
 use events::{
     Aggregate, BudgetId, KeyId, ModelId, NoteId, Owner, ProviderId, Refusal, ScopeId, State, TenantId, Timestamp, WebhookId, budget,
     catalogue, key, key::KeyHash, limits, model, policy, provider, scope, tenant, webhook,

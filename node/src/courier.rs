@@ -23,7 +23,7 @@ use ingress::{TestAsked, Tried, Webhooks};
 use metrics::{counter, gauge};
 use projections::{
     Projections,
-    alerts::{self, Alert},
+    alerts::{self, Told},
 };
 use serde_json::{Map, Value, json};
 use sha2::Sha256;
@@ -123,7 +123,7 @@ impl Courier {
                 }
             };
             lag.set(if pending.is_some() { shown.saturating_sub(position) as f64 } else { 0.0 });
-            let Some((n, alert, body)) = pending else {
+            let Some((n, told_at, body)) = pending else {
                 place.position = Some(position.max(shown));
                 self.webhooks.change(id, |status| (status.position, status.next_try_at) = (position, None));
                 self.note_if_due(id, &target, &mut place).await;
@@ -139,7 +139,7 @@ impl Courier {
             } else {
                 failed.increment(1);
                 place.failures += 1;
-                let is_too_old = now.since(alert.at) > limits::WEBHOOK_KEPT;
+                let is_too_old = now.since(told_at) > limits::WEBHOOK_KEPT;
                 let wait = wait(place.failures, self.core.entropy.draw());
                 tracing::warn!(webhook = %id, alert = n, why = %tried.why(), "an alert could not be delivered");
                 self.webhooks.change(id, |status| status.missed(now, &tried, now.plus(wait), is_too_old));
@@ -169,8 +169,8 @@ impl Courier {
         self.core.look(look).await.flatten()
     }
 
-    /// Up to where alerts are known, and the first that the webhook takes, with its body.
-    async fn pending(&self, from: u64, settings: Settings) -> Result<(u64, Option<(u64, Alert, String)>), projections::Fault> {
+    /// Up to where alerts are known, and the first thing that the webhook is to be told: position, time and body.
+    async fn pending(&self, from: u64, settings: Settings) -> Result<(u64, Option<(u64, Timestamp, String)>), projections::Fault> {
         let view = self.projections.view(VIEW).cloned().ok_or_else(|| projections::Fault("there is no such projection".into()))?;
         if view.next() <= from {
             return Ok((view.next(), None));
@@ -180,10 +180,7 @@ impl Courier {
             view.read(|snapshot| {
                 let found = alerts::pending(snapshot, from, |alert| settings.takes(alert.kind, alert.tenant))?;
                 let state = &snapshot.world.state;
-                let with_body = found.map(|(n, alert)| {
-                    let body = cloud_event(n, &alert, state, &cluster).to_string();
-                    (n, alert, body)
-                });
+                let with_body = found.map(|told| (told.n, told_at(&told), cloud_event(&told, state, &cluster).to_string()));
                 Ok::<_, projections::Fault>((snapshot.next(), with_body))
             })
         };
@@ -290,15 +287,20 @@ fn wait(failures: u32, chance: u128) -> Duration {
     whole / 2 + (whole / 2).mul_f64((chance % 1_000) as f64 / 1_000.0)
 }
 
-/// What is posted: the alert as a CloudEvent.
-fn cloud_event(n: u64, alert: &Alert, state: &State, cluster: &str) -> Value {
-    let mut out = Map::new();
+fn told_at(told: &Told) -> Timestamp {
+    told.over.and(told.alert.closed_at).unwrap_or(told.alert.at)
+}
+
+/// What is posted: the alert, or that it is over, as a CloudEvent.
+fn cloud_event(told: &Told, state: &State, cluster: &str) -> Value {
+    let (alert, mut out) = (&told.alert, Map::new());
+    let version = if told.over.is_some() { "cleared.v1" } else { "v1" };
     out.insert("specversion".into(), "1.0".into());
-    out.insert("id".into(), Position::new(n).to_string().into());
+    out.insert("id".into(), Position::new(told.n).to_string().into());
     out.insert("source".into(), format!("tollgate/{cluster}").into());
-    out.insert("type".into(), format!("tollgate.alert.{}.v1", alert.kind.as_str()).into());
+    out.insert("type".into(), format!("tollgate.alert.{}.{version}", alert.kind.as_str()).into());
     out.insert("subject".into(), alert.subject.as_str().into());
-    out.insert("time".into(), alert.at.to_string().into());
+    out.insert("time".into(), told_at(told).to_string().into());
     out.insert("datacontenttype".into(), "application/json".into());
     if let Some(tenant) = alert.tenant.and_then(|id| state.books.tenants.get(&id)) {
         out.insert("tenant".into(), tenant.name.as_str().into());
@@ -306,6 +308,7 @@ fn cloud_event(n: u64, alert: &Alert, state: &State, cluster: &str) -> Value {
     let mut data = alert.data();
     data["kind"] = alert.kind.as_str().into();
     data["message"] = alert.message.as_str().into();
+    data["alert"] = Position::new(told.over.unwrap_or(told.n)).to_string().into();
     out.insert("data".into(), data);
     Value::Object(out)
 }
@@ -379,8 +382,9 @@ impl Count {
         let read = move || {
             view.read(|snapshot| {
                 let (mut from, mut kinds) = (seen, Vec::new());
-                while let Some((n, alert)) = alerts::pending(snapshot, from, |_| true)? {
-                    (from, _) = (n + 1, kinds.push(alert.kind));
+                while let Some(told) = alerts::pending(snapshot, from, |_| true)? {
+                    from = told.n + 1;
+                    kinds.extend(told.over.is_none().then_some(told.alert.kind));
                 }
                 let open: Vec<Kind> = alerts::open(snapshot, now)?.into_iter().map(|(_, alert)| alert.kind).collect();
                 Ok::<_, projections::Fault>((snapshot.next(), from, kinds, open))

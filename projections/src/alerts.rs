@@ -4,14 +4,14 @@ mod query;
 #[cfg(test)]
 mod tests;
 
-pub use query::{Query, Standing, open, pending};
+pub use query::{Query, Standing, Told, open, pending};
 
 use crate::{Draft, Fault, Projection, World, key::Key};
 use events::{
     AlertId, BudgetId, CallId, Event, KeyId, Money, StreamId, TenantId, Timestamp,
     alert::{self, Kind},
     budget, call,
-    envelope::Recorded,
+    envelope::{Envelope, Recorded},
     money::amount_text,
 };
 use serde::{Deserialize, Serialize};
@@ -56,6 +56,11 @@ fn row(n: u64) -> Key {
     Key::of(b'a').u64(n)
 }
 
+/// By the position of an event that ended one: the position of that one.
+fn ended(n: u64) -> Key {
+    Key::of(b'e').u64(n)
+}
+
 /// Those that another event may end, by what they are about: the position of the last.
 fn standing(stream: StreamId) -> Key {
     let (kind, number) = stream.to_parts();
@@ -68,7 +73,7 @@ impl Projection for Alerts {
     }
 
     fn form(&self) -> u32 {
-        1
+        2
     }
 
     fn writes_while_low(&self) -> bool {
@@ -83,12 +88,13 @@ impl Projection for Alerts {
             Event::Call(..) => None,
             Event::Budget(id, event) => {
                 if matches!(event, budget::Event::Alerted { .. } | budget::Event::Closed | budget::Event::LimitSet { .. }) {
-                    close(envelope.stream, envelope.at, draft)?;
+                    // the next share takes the place of the one before
+                    close(envelope, !matches!(event, budget::Event::Alerted { .. }), draft)?;
                 }
                 threshold(*id, event, world)
             }
             Event::Alert(id, event) => {
-                close(envelope.stream, envelope.at, draft)?;
+                close(envelope, matches!(event, alert::Event::Cleared), draft)?;
                 seen(*id, event)
             }
             _ => None,
@@ -113,11 +119,14 @@ impl Projection for Alerts {
     }
 }
 
-/// Ends what is so about a stream.
-fn close(stream: StreamId, at: Timestamp, draft: &mut Draft<'_>) -> Result<(), Fault> {
-    let Some(n) = draft.take::<u64>(&standing(stream))? else { return Ok(()) };
+/// Ends what is so about the stream of an event; `tells`: whoever was told that it is so is told.
+fn close(envelope: &Envelope, tells: bool, draft: &mut Draft<'_>) -> Result<(), Fault> {
+    let Some(n) = draft.take::<u64>(&standing(envelope.stream))? else { return Ok(()) };
     if let Some(mut alert) = draft.get::<Alert>(&row(n))? {
-        alert.closed_at = Some(at);
+        if tells && alert.ended_at(envelope.at).is_none() {
+            draft.put(ended(envelope.n), &n);
+        }
+        alert.closed_at = Some(envelope.at);
         draft.put(row(n), &alert);
     }
     Ok(())

@@ -128,6 +128,45 @@ def test_names_that_two_tenants_have(node):
     send(node, "DELETE", f"keys/{made['id']}")
 
 
+def test_what_hangs_on_another_tenant_is_another_thing(node):
+    send(node, "PUT", "scopes/east", {"parent": "acme"}, code=201)
+    send(node, "PUT", "scopes/west", {"parent": "umbrella"}, code=201)
+    made = send(node, "PUT", "keys/traveller", {"scope": "east"}, code=201)
+    for name in ("traveller", made["id"], "acme%2Ftraveller"):
+        refused = send(node, "PUT", f"keys/{name}", {"scope": "west", "rpm_limit": 1}, code=400, if_match=made["etag"])
+        assert refused["problems"] == [{"path": "scope", "message": "umbrella/west belongs to tenant umbrella, and this to tenant acme: a tenant never changes"}]
+    assert send(node, "PUT", "scopes/east", {"parent": "umbrella"}, code=400)["problems"][0]["path"] == "parent"
+    # the tenant that the path says is the one that it hangs on
+    for name in ("umbrella%2Fnew", "nobody%2Fnew"):
+        assert send(node, "PUT", f"keys/{name}", {"scope": "east"}, code=400)["problems"][0]["path"] == "scope"
+    assert send(node, "PUT", "keys/a%2Fb%2Fc", {"scope": "east"}, code=400)
+    assert {row["name"] for row in every(node, "keys")} & {"new", "b", "c", "b/c"} == set()
+    assert send(node, "PUT", "keys/acme%2Fnew", {"scope": "east"}, code=201)["tenant"] == "acme"
+    for name in ("acme%2Fnew", "traveller"):
+        send(node, "DELETE", f"keys/{name}")
+    for name in ("east", "west"):
+        send(node, "DELETE", f"scopes/{name}")
+
+
+def test_a_slash_in_a_models_name_is_its_own(node):
+    spec = {"targets": [{"provider": "sim", "model": "sim-fast"}], "price": {"input_per_mtok": "1", "output_per_mtok": "2"}}
+    for name, status in (("meta%2Fllama-3", 201), ("meta%2Fllama-3", 200)):
+        made = send(node, "PUT", f"models/{name}", spec, code=status)
+        assert made["name"] == made["spec"]["name"] == "meta/llama-3"
+    assert "llama-3" not in {row["name"] for row in every(node, "models")}
+    send(node, "DELETE", "models/meta%2Fllama-3")
+
+
+def test_what_hangs_on_it_is_named(node):
+    send(node, "PUT", "scopes/busy", {"parent": "acme"}, code=201)
+    send(node, "PUT", "keys/worker", {"scope": "busy"}, code=201)
+    assert send(node, "DELETE", "scopes/busy", code=409)["problems"] == [{"path": "scope", "message": "key worker hangs on busy"}]
+    told = send(node, "DELETE", "providers/sim", code=409)["problems"]
+    assert told and all(problem["message"].startswith("model ") and "[" not in problem["message"] for problem in told), told
+    send(node, "DELETE", "keys/worker")
+    send(node, "DELETE", "scopes/busy")
+
+
 def test_what_was_set_is_there_after_a_kill(node):
     send(node, "PUT", "scopes/lasting", {"kind": "team", "parent": "acme", "budgets": [{"limit": "3 USD", "every": "week"}]}, code=201)
     before = get(node, "scopes/lasting")

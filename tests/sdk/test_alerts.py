@@ -33,7 +33,7 @@ class Receiver:
 
     def __init__(self, certificate=None, key=b"twenty-four bytes of key", port=None):
         self.key, self.port, self.certificate = key, port or free_port(), certificate
-        self.taken, self.tries, self.answers = [], [], []
+        self.taken, self.cleared, self.tries, self.answers = [], [], [], []
         self.ahead = 0  # seconds that the sender's clock is
         self.server = None
         self.start()
@@ -52,7 +52,8 @@ class Receiver:
                 status = receiver.answers.pop(0) if receiver.answers else 204
                 receiver.tries.append((self.headers["webhook-id"], status))
                 if status < 300:
-                    receiver.taken.append(json.loads(body))
+                    event = json.loads(body)
+                    (receiver.cleared if ".cleared." in event["type"] else receiver.taken).append(event)
                 self.send_response(status)
                 self.send_header("location", f"http://127.0.0.1:{receiver.port}/elsewhere")
                 self.send_header("content-length", "0")
@@ -81,7 +82,10 @@ class Receiver:
             assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.new(self.key, signed, hashlib.sha256).digest()).decode()
             event = json.loads(body)
             assert event["specversion"] == "1.0" and event["id"] == headers["webhook-id"]
-            assert event["type"] == f"tollgate.alert.{event['data']['kind']}.v1"
+            kind, alert = event["data"]["kind"], event["data"]["alert"]
+            # what is over says under which id it was told
+            was_told = alert in {told["id"] for told in self.taken}
+            assert event["type"] == f"tollgate.alert.{kind}.v1" and alert == event["id"] or event["type"] == f"tollgate.alert.{kind}.cleared.v1" and was_told
         except AssertionError as error:
             self.tries.append(("wrong", repr(error)))
 
@@ -356,6 +360,7 @@ def test_what_a_node_sees_of_itself(sim, tmp_path):
         for name in ("usage", "budgets"):
             posted(node, f"projections/{name}/rebuild", 202)
         wait_until(lambda: not alerts(node, state="open", kind="projection_lag"), 20)
+        wait_until(lambda: "projection_lag" in [event["data"]["kind"] for event in receiver.cleared], 20)
         wait_until(lambda: get(node, "ledger/proof")["residual"] in (0, "0"), 20)
         assert receiver.is_sound(), receiver.tries
     finally:

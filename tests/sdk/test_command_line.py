@@ -445,6 +445,7 @@ def test_a_replay_stops_where_it_is_told_and_sees_one_tenant(dead):
     # also that of a key: it is opened before the key is made
     assert sorted(event["data"]["owner"]["name"] for event in own if event["type"] == "tollgate.budget.opened.v1") == ["limited", "umbrella"]
     assert "events, up to" in replay(dead)
+    assert replay(dead, "--json", "--until", "0:0")
     replay(dead, "--until", "yesterday", code=1)
     replay(dead, "--json", "--tenant", "nobody", code=1)
 

@@ -6,23 +6,34 @@ use crate::{
     config::{Budget, Config, places},
     problem::Problems,
 };
-use events::{KeyId, Owner, State, TenantId, budget, key, key::KeyHash, policy};
+use events::{KeyId, Owner, State, StreamId, TenantId, budget, key, key::KeyHash, policy};
 use std::collections::BTreeMap;
 
+/// Which thing an entry is meant for, where its sender says so beside it.
+#[derive(Clone, Debug, Default)]
+pub struct Meant {
+    /// It is there; None: it is to be made.
+    pub id: Option<StreamId>,
+    /// The name of its tenant.
+    pub tenant: Option<String>,
+}
+
 /// As [`plan()`] without prune, but that an owner's budgets that its entry does not name are closed. Of a file without entries the
-/// platform is the owner. `within`: for an administrator of this tenant, to whom nothing of another's is there.
+/// platform is the owner. `within`: for an administrator of this tenant, to whom nothing of another's is there. What hangs on another tenant
+/// than is `meant` is a problem.
 ///
 /// # Errors
 /// See [`plan()`].
 pub fn plan_entry(
     config: &Config,
+    meant: &Meant,
     state: &State,
     within: Option<TenantId>,
     secrets: &mut dyn Secrets,
 ) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
-    let Some(tenant) = within else { return planned(config, state, secrets) };
+    let Some(tenant) = within else { return planned(config, meant, state, secrets) };
     let seen = state.seen_by(tenant);
-    let (plan, made) = planned(config, &seen, secrets)?;
+    let (plan, made) = planned(config, meant, &seen, secrets)?;
     let mut problems = Problems::default();
     for step in &plan.steps {
         match step {
@@ -38,11 +49,26 @@ pub fn plan_entry(
     problems.or((plan, made))
 }
 
-fn planned(config: &Config, state: &State, secrets: &mut dyn Secrets) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
+fn planned(
+    config: &Config,
+    meant: &Meant,
+    state: &State,
+    secrets: &mut dyn Secrets,
+) -> Result<(Plan, BTreeMap<String, String>), Vec<Problem>> {
     let (mut plan, made) = plan(config, state, false, secrets)?;
     let names = Names::of(state);
     let homes = places::resolve(config, &names.outside(state), false, &mut Problems::default());
     let place = |home: &Option<places::Home>, name: &str| home.as_ref().map(|home| (home.tenant.clone(), name.to_owned()));
+    let mut problems = Problems::default();
+    for (scope, home) in config.scopes.iter().zip(&homes.scopes) {
+        let there = place(home, &scope.name).and_then(|place| names.scopes.get(&place)).map(|id| StreamId::Scope(*id));
+        is_as_meant(meant, home.as_ref(), there, format!("{}.parent", scope.path), &mut problems);
+    }
+    for (key, home) in config.keys.iter().zip(&homes.keys) {
+        let there = place(home, &key.name).and_then(|place| names.keys.get(&place)).map(|id| StreamId::Key(*id));
+        is_as_meant(meant, home.as_ref(), there, format!("{}.scope", key.path), &mut problems);
+    }
+    problems.or(())?;
     let mut owners: Vec<(Owner, &[Budget])> = Vec::new();
     let tenants = config.tenants.iter();
     owners.extend(tenants.filter_map(|tenant| Some((Owner::Tenant(*names.tenants.get(&tenant.name)?), &*tenant.budgets))));
@@ -56,6 +82,21 @@ fn planned(config: &Config, state: &State, secrets: &mut dyn Secrets) -> Result<
     }
     owners.into_iter().for_each(|(owner, budgets)| close_others(&mut plan, state, owner, budgets));
     Ok((plan, made))
+}
+
+/// What hangs on another tenant would be another thing with the same name.
+fn is_as_meant(meant: &Meant, home: Option<&places::Home>, there: Option<StreamId>, path: String, problems: &mut Problems) {
+    let Some(home) = home else { return };
+    match &meant.tenant {
+        Some(tenant) if *tenant != home.tenant => {
+            problems.add(
+                path,
+                format!("{} belongs to tenant {}, and this to tenant {tenant}: a tenant never changes", home.written(), home.tenant),
+            );
+        }
+        _ if meant.id.is_some() && there != meant.id => problems.add(path, "is not where this hangs: a tenant never changes"),
+        _ => {}
+    }
 }
 
 /// What the platform says is what the file says, and nothing else.

@@ -80,6 +80,9 @@ fn known(client: &Client, kind: Kind, thing: &Value) -> Result<Value, Failure> {
         let windows = client.get(&format!("budgets/{id}/windows"), &given([("limit", Some("7".into()))]));
         take("windows", windows.map(|page| page["data"].as_array().cloned().unwrap_or_default()));
     }
+    if kind == Kind::Webhooks {
+        take("deliveries", client.get(&format!("webhooks/{id}/deliveries"), &[]).map(|found| vec![found]));
+    }
     let changes = client.get("audit", &given([("subject", Some(id)), ("limit", Some(CHANGES.into()))]));
     take("changes", changes.map(|page| page["data"].as_array().cloned().unwrap_or_default()));
     Ok(known)
@@ -92,7 +95,7 @@ fn usage_filter(kind: Kind) -> Option<&'static str> {
         Kind::Keys => Some("key"),
         Kind::Providers => Some("provider"),
         Kind::Models => Some("model"),
-        Kind::Tokens | Kind::Budgets => None,
+        Kind::Webhooks | Kind::Tokens | Kind::Budgets => None,
     }
 }
 

@@ -65,6 +65,9 @@ fn print(call: &Value, explanation: &Value) {
     println!("{}", table(&attempts, &rows("attempts")));
     println!("{}", table(&[("CLASS", "class"), ("COUNT", "count"), ("EACH USD", "each.USD"), ("COST USD", "cost.USD")], &rows("lines")));
     println!("cost {} USD, charged {} USD", text(&call["cost"]["USD"]), text(&call["charge"]["USD"]));
+    if call["estimated"] == true {
+        println!("its provider did not say what was used: our own count decided, {} USD of it uncertain", text(&call["uncertain"]["USD"]));
+    }
     let differences: Vec<String> = explanation["differences"].as_array().map(|all| all.iter().map(text).collect()).unwrap_or_default();
     if differences.is_empty() {
         println!("made again, the decision is the same");

@@ -8,7 +8,7 @@ use super::{
 use clap::ValueEnum;
 use serde_json::Value;
 
-/// The nouns; `ten`, `sc`, `k`, `prov`, `mod`, `tok` and `bud` are short for them.
+/// The nouns; `ten`, `sc`, `k`, `prov`, `mod`, `hook`, `tok` and `bud` are short for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
     #[value(alias = "tenant", alias = "ten")]
@@ -21,6 +21,8 @@ pub enum Kind {
     Providers,
     #[value(alias = "model", alias = "mod")]
     Models,
+    #[value(alias = "webhook", alias = "hook")]
+    Webhooks,
     #[value(alias = "token", alias = "tok")]
     Tokens,
     #[value(alias = "budget", alias = "bud")]
@@ -36,6 +38,7 @@ impl Kind {
             Kind::Keys => "keys",
             Kind::Providers => "providers",
             Kind::Models => "models",
+            Kind::Webhooks => "webhooks",
             Kind::Tokens => "tokens",
             Kind::Budgets => "budgets",
         }
@@ -58,6 +61,7 @@ impl Kind {
             Kind::Keys => &KEYS,
             Kind::Providers => &PROVIDERS,
             Kind::Models => &MODELS,
+            Kind::Webhooks => &WEBHOOKS,
             Kind::Tokens => &TOKENS,
             Kind::Budgets => &BUDGETS,
         }
@@ -103,6 +107,7 @@ const MODELS: [Column; 7] = [
     ("MAX OUTPUT", "spec.max_output_tokens"),
     ("CONTEXT", "spec.context_tokens"),
 ];
+const WEBHOOKS: [Column; 5] = [("NAME", "name"), ("ID", "id"), ("TENANT", "tenant"), ("URL", "spec.url"), ("ALERTS", "shown.alerts")];
 const TOKENS: [Column; 7] = super::token::COLUMNS;
 const BUDGETS: [Column; 11] = [
     ("ID", "id"),
@@ -129,6 +134,7 @@ pub fn dressed(row: &Value, month: &[Value]) -> Value {
     let models = if spec["models"].is_null() { "*".into() } else { spec["models"].clone() };
     dressed["shown"] = serde_json::json!({
         "budgets": budgets.collect::<Vec<_>>(), "targets": targets.collect::<Vec<_>>(), "models": models, "month": spent,
+        "alerts": if spec["alerts"].is_null() { "*".into() } else { spec["alerts"].clone() },
         "secret": if spec["api_key"].is_null() { "none" } else { "sealed" },
     });
     dressed

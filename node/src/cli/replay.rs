@@ -69,9 +69,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         (Some(path), Some(identity)) => History::unpack(path, identity)?,
         _ => History::open(&flags.data)?,
     };
+    let until = flags.until.as_deref().map(Until::parse).transpose()?;
     match &flags.diff {
-        Some(url) => diff(&history, url, flags.token.as_deref().unwrap_or_default()),
-        None => replay(flags, &history, flags.until.as_deref().map(Until::parse).transpose()?),
+        Some(url) => diff(&history, url, flags.token.as_deref().unwrap_or_default(), until),
+        None => replay(flags, &history, until),
     }
 }
 
@@ -278,8 +279,8 @@ fn print(out: &mut impl Write, shown: &Value) -> std::io::Result<()> {
     writeln!(out, "{}", table(&[usage.as_slice(), &used].concat(), &rows("usage")))
 }
 
-/// Compares each event with a running node's, up to where the shorter history ends.
-fn diff(history: &History, url: &str, token: &str) -> Result<ExitCode, Failure> {
+/// Compares each event with a running node's, up to where the shorter history ends, or where it is told.
+fn diff(history: &History, url: &str, token: &str, until: Option<Until>) -> Result<ExitCode, Failure> {
     let (client, cluster) = (Client::open(&Connection::new(url, token))?, history.cluster());
     let (mut state, mut theirs_ended) = (State::default(), false);
     let progress = Progress::start("compare", "events");
@@ -287,7 +288,10 @@ fn diff(history: &History, url: &str, token: &str) -> Result<ExitCode, Failure> 
     loop {
         let from = state.position();
         progress.at(from);
-        let records = history.read(from, COMPARED_EVENTS)?;
+        let mut records = history.read(from, COMPARED_EVENTS)?;
+        let wanted = records.iter().take_while(|record| until.is_none_or(|until| until.takes(record))).count();
+        let is_told = wanted < records.len();
+        records.truncate(wanted);
         let parameters = given([("from", Some(Position::new(from).to_string())), ("limit", Some(COMPARED_EVENTS.to_string()))]);
         let theirs = client.get_as("application/jsonl", "events", &parameters)?;
         let theirs: Vec<Value> =
@@ -307,11 +311,13 @@ fn diff(history: &History, url: &str, token: &str) -> Result<ExitCode, Failure> 
         theirs_ended |= theirs.len() < records.len();
         state.settle();
         state.take_due();
-        if records.is_empty() || theirs_ended {
+        if is_told || records.is_empty() || theirs_ended {
             let (at, more) = (
                 Position::new(state.position()),
                 if theirs_ended {
                     "the node has fewer"
+                } else if is_told {
+                    "what follows was not compared"
                 } else if theirs.is_empty() {
                     "both end here"
                 } else {

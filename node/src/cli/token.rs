@@ -3,7 +3,7 @@
 use super::{
     Failure,
     client::{Client, Connection},
-    say::Output,
+    say::{Output, notice},
     table::{Column, table},
 };
 use crate::world::WallClock;
@@ -51,7 +51,8 @@ pub struct List {
 
 #[derive(Args)]
 pub struct Revoke {
-    /// As tok_12.
+    /// As tok_12, or its name.
+    #[arg(value_name = "ID or NAME")]
     id: String,
     #[command(flatten)]
     node: Connection,
@@ -72,11 +73,23 @@ pub fn run(verb: &Verb) -> Result<ExitCode, Failure> {
         Verb::Create(flags) => create(flags)?,
         Verb::List(flags) => list(flags)?,
         Verb::Revoke(flags) => {
-            let token = Client::open(&flags.node)?.delete(&format!("tokens/{}", flags.id))?;
+            let client = Client::open(&flags.node)?;
+            let token = client.delete(&format!("tokens/{}", live(&client, &flags.id)?))?;
             println!("{} is revoked", token["name"].as_str().unwrap_or_default());
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The id of what is meant: a token that is not revoked, by its name, or whatever id it is.
+fn live(client: &Client, meant: &str) -> Result<String, Failure> {
+    let tokens = client.list("tokens", &[])?;
+    let ids = tokens.iter().filter(|token| token["name"] == meant && token["status"] != "revoked").filter_map(|token| token["id"].as_str());
+    match ids.collect::<Vec<_>>().as_slice() {
+        [] => Ok(meant.to_owned()),
+        [id] => Ok((*id).to_owned()),
+        several => Err(format!("`{meant}` is the name of {}; say which", several.join(", ")).into()),
+    }
 }
 
 fn create(flags: &Create) -> Result<(), Failure> {
@@ -94,7 +107,9 @@ fn create(flags: &Create) -> Result<(), Failure> {
         return Ok(());
     }
     let text = |name: &str| token[name].as_str().unwrap_or_default().to_owned();
-    println!("{} {} (shown once): {}", text("id"), text("name"), text("secret"));
+    // the secret alone goes to standard output, for scripts
+    notice(&format!("token {} ({}) is made; its secret, shown once:", text("name"), text("id")));
+    println!("{}", text("secret"));
     Ok(())
 }
 
@@ -102,9 +117,9 @@ fn create(flags: &Create) -> Result<(), Failure> {
 fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let span =
         |unit, seconds: u64| text.strip_suffix(unit).and_then(|count| count.parse::<u32>().ok()).map(|count| u64::from(count) * seconds);
-    let span = span("d", 86_400).or_else(|| span("h", 3_600));
+    let span = span("d", 86_400).or_else(|| span("h", 3_600)).or_else(|| span("m", 60));
     let at = Timestamp::parse(text).or_else(|| span.map(|seconds| now.plus(Duration::from_secs(seconds))));
-    at.ok_or_else(|| format!("`{text}` is no time such as 2027-01-01T00:00:00Z, and no span such as 90d or 12h").into())
+    at.ok_or_else(|| format!("`{text}` is no time such as 2027-01-01T00:00:00Z, and no span such as 90d, 12h or 30m").into())
 }
 
 fn list(flags: &List) -> Result<(), Failure> {

@@ -37,6 +37,9 @@ pub struct Flags {
     form: Output,
 }
 
+/// Damaged places that are told one by one.
+const LINES_MAX: usize = 50;
+
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     match (&flags.backup, &flags.identity) {
         (Some(path), Some(identity)) => {
@@ -74,7 +77,10 @@ fn directory(flags: &Flags) -> Result<ExitCode, Failure> {
         return Ok(code);
     }
     notes.iter().for_each(|note| println!("note: {note}"));
-    damages.iter().for_each(|damage| println!("damaged: {damage}"));
+    damages.iter().take(LINES_MAX).for_each(|damage| println!("damaged: {damage}"));
+    if let Some(more) = damages.len().checked_sub(LINES_MAX).filter(|more| *more > 0) {
+        println!("… and {more} more; `-o json` names all");
+    }
     if damages.is_empty() {
         println!(
             "whole: {} events, tree head {}, books {:032x}, {} entries in the log",

@@ -1,6 +1,6 @@
 //! Looking for alerts.
 
-use super::{Alert, row};
+use super::{Alert, ended, row};
 use crate::{
     Fault, Snapshot,
     key::{Key, Parts},
@@ -71,15 +71,42 @@ pub fn open(snapshot: &Snapshot<'_>, now: Timestamp) -> Result<Found, Fault> {
     Ok(found)
 }
 
-/// The first alert from a position on that somebody takes.
+/// What is told of an alert: that it is so, or that it is over.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The position of the event that it follows from.
+    pub n: u64,
+    pub alert: Alert,
+    /// It is over: the position under which it was told.
+    pub over: Option<u64>,
+}
+
+/// The first thing from a position on that is to be told of an alert that somebody takes.
 ///
 /// # Errors
 /// Rows that cannot be read.
-pub fn pending(snapshot: &Snapshot<'_>, from: u64, takes: impl Fn(&Alert) -> bool) -> Result<Option<(u64, Alert)>, Fault> {
+pub fn pending(snapshot: &Snapshot<'_>, from: u64, takes: impl Fn(&Alert) -> bool) -> Result<Option<Told>, Fault> {
+    let read = |n: u64, value: &[u8]| -> Result<Told, Fault> { Ok(Told { n, alert: codec::decode(value)?, over: None }) };
+    let made = first(snapshot, &row(from), &Key::of(b'a').end(), |n, value| Ok(Some(read(n, value)?).filter(|told| takes(&told.alert))))?;
+    let before = made.as_ref().map_or_else(|| Key::of(b'e').end(), |made| ended(made.n).bytes());
+    let over = first(snapshot, &ended(from), &before, |n, value| {
+        let of: u64 = codec::decode(value)?;
+        let value = snapshot.rows.get(&row(of).bytes())?.ok_or_else(|| Fault(format!("alert {of} is not there")))?;
+        Ok(Some(Told { over: Some(of), ..read(n, &value)? }).filter(|told| takes(&told.alert)))
+    })?;
+    Ok(over.or(made))
+}
+
+/// What is found in the first row from a key on that has something.
+fn first<R>(
+    snapshot: &Snapshot<'_>,
+    from: &Key,
+    before: &[u8],
+    find: impl Fn(u64, &[u8]) -> Result<Option<R>, Fault>,
+) -> Result<Option<R>, Fault> {
     let mut found = Ok(None);
-    snapshot.rows.visit(&row(from).bytes(), &Key::of(b'a').end(), Order::Ascending, &mut |key, value| {
-        found =
-            position(key).and_then(|n| Ok(Some((n, codec::decode::<Alert>(value)?)))).map(|found| found.filter(|(_, alert)| takes(alert)));
+    snapshot.rows.visit(&from.clone().bytes(), before, Order::Ascending, &mut |key, value| {
+        found = position(key).and_then(|n| find(n, value));
         if matches!(found, Ok(None)) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     found

@@ -116,10 +116,33 @@ fn deliveries_come_one_after_the_other() {
     let house = house();
     let takes = |alert: &Alert| alert.tenant == Some(TenantId(2));
     let (mut from, mut kinds) = (0, Vec::new());
-    while let Some((n, alert)) = asked(Box::new(Alerts), &house.records, |snapshot| pending(snapshot, from, takes)) {
-        (from, kinds) = (n + 1, [kinds, vec![alert.kind]].concat());
+    while let Some(told) = asked(Box::new(Alerts), &house.records, |snapshot| pending(snapshot, from, takes)) {
+        (from, kinds) = (told.n + 1, [kinds, vec![told.alert.kind]].concat());
     }
     assert_eq!(kinds, [Kind::BudgetThreshold, Kind::CallOrphaned]);
+}
+
+#[test]
+fn what_is_over_is_told_unless_it_ended_by_itself() {
+    let mut house = house();
+    let window = events::Every::Day.window(house.now);
+    let start = house.records.len() as u64;
+    let limit = |house: &mut House| house.happens(Event::Budget(BudgetId(2), budget::Event::LimitSet { limit: Money::usd(9_000).0 }));
+    house.happens(Event::Budget(BudgetId(2), budget::Event::Alerted { window, threshold_ppm: 900_000 }));
+    house.happens(Event::Alert(breaker(), alert::Event::Cleared));
+    limit(&mut house);
+    raise(&mut house);
+    house.happens(Event::Budget(BudgetId(2), budget::Event::Alerted { window, threshold_ppm: 950_000 }));
+    house.now = house.now.plus(Duration::from_secs(24 * 3_600));
+    limit(&mut house);
+    let (mut from, mut all) = (start, Vec::new());
+    while let Some(told) = asked(Box::new(Alerts), &house.records, |snapshot| pending(snapshot, from, |_| true)) {
+        from = told.n + 1;
+        all.push((told.n - start, told.alert.kind, told.over.map(|n| n as i64 - start as i64)));
+    }
+    let (budget, breaker) = (Kind::BudgetThreshold, Kind::BreakerOpen);
+    let expected = [(0, budget, None), (1, breaker, Some(-1)), (2, budget, Some(0)), (3, breaker, None), (4, budget, None)];
+    assert_eq!(all, expected);
 }
 
 #[test]

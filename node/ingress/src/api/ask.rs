@@ -111,14 +111,15 @@ impl Ask {
         self.position("at_least")
     }
 
-    /// The time that is asked about: `from` and `until`, or `since` before now; else `otherwise`.
-    pub fn range(&mut self, now: Timestamp, otherwise: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
+    /// The time that is asked about: `from` and `until`, or `since` before now; else `otherwise`, and up to `open_end`.
+    pub fn range(&mut self, now: Timestamp, open_end: Timestamp, otherwise: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
         let (from, until, since) = (self.time("from")?, self.time("until")?, self.span("since")?);
         if from.is_some() && since.is_some() {
             return Err(Problem::parameter("since", "give `from` or `since`, not both"));
         }
-        let until = until.unwrap_or(now);
-        let from = from.or_else(|| since.map(|since| until.minus(since))).unwrap_or(otherwise.min(until));
+        let since = since.map(|since| until.unwrap_or(now).minus(since));
+        let until = until.unwrap_or(open_end);
+        let from = from.or(since).unwrap_or(otherwise.min(until));
         if from <= until { Ok((from, until)) } else { Err(Problem::parameter("until", "it is before `from`")) }
     }
 
@@ -149,7 +150,7 @@ mod tests {
     #[test]
     fn times_and_spans_are_read() {
         let now = Timestamp::parse("2026-11-26T12:30:00Z").unwrap();
-        let range = |given: &[(&str, &str)]| ask(given).range(now, Timestamp(0)).map(|(from, until)| format!("{from} {until}"));
+        let range = |given: &[(&str, &str)]| ask(given).range(now, now, Timestamp(0)).map(|(from, until)| format!("{from} {until}"));
         assert_eq!(range(&[("from", "2026-11-01")]).unwrap(), "2026-11-01T00:00:00Z 2026-11-26T12:30:00Z");
         assert_eq!(range(&[("since", "36h")]).unwrap(), "2026-11-25T00:30:00Z 2026-11-26T12:30:00Z");
         assert_eq!(range(&[("since", "1d"), ("until", "2026-11-03")]).unwrap(), "2026-11-02T00:00:00Z 2026-11-03T00:00:00Z");
@@ -157,6 +158,9 @@ mod tests {
             assert!(range(wrong).is_err(), "{wrong:?}");
         }
         assert!(range(&[("from", "2026-12-01")]).is_err());
+        let ahead = now.plus(Duration::from_secs(3_600));
+        let open = ask(&[("since", "1h")]).range(now, ahead, Timestamp(0)).unwrap();
+        assert_eq!(open, (now.minus(Duration::from_secs(3_600)), ahead), "what an open end adds is not taken from the beginning");
     }
 
     #[test]

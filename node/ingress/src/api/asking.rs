@@ -34,7 +34,13 @@ impl FromRequestParts<App> for Asking {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, Response> {
         let given = Query::from_request_parts(parts, app).await;
-        let Query(given) = given.map_err(|why| refused(app, Problem::parameter("query", why.body_text())))?;
+        let Query(pairs): Query<Vec<(String, String)>> = given.map_err(|why| refused(app, Problem::parameter("query", why.body_text())))?;
+        let mut given = BTreeMap::new();
+        for (name, value) in pairs {
+            if given.insert(name.clone(), value).is_some() {
+                return Err(refused(app, Problem::parameter(&name, "is given twice; several values are separated by commas")));
+            }
+        }
         let (method, uri, headers) = (parts.method.clone(), parts.uri.clone(), parts.headers.clone());
         let secret = parts.extensions.get::<Secret>().map(|secret| secret.0.clone());
         Ok(Asking { app: app.clone(), headers, uri, method, given, secret })
@@ -53,7 +59,7 @@ impl Question<'_> {
     /// The time that is asked about; without an end also what happens while this is read.
     pub fn range(&mut self, since: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
         const AHEAD: Duration = Duration::from_secs(3_600);
-        self.ask.range(self.now.plus(AHEAD), since)
+        self.ask.range(self.now, self.now.plus(AHEAD), since)
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use ::projections::{
     Fault, Order, Snapshot, World,
-    calls::{Call, Filter, Query, Status, find},
+    calls::{Call, End, Filter, Query, Status, find},
 };
 use axum::{
     Json,
@@ -105,7 +105,11 @@ pub(crate) async fn get(asking: Asking, Path(id): Path<String>) -> Response {
 /// A call's row, and its events.
 pub(super) fn row(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reader) -> Result<(Call, Vec<Recorded>), Problem> {
     let call = find(snapshot, id, &access.tenants(&snapshot.world.state))?;
-    let call = call.ok_or_else(|| Problem::not_found(format!("there is no call {id}, or it is too old")))?;
+    let call = call.ok_or_else(|| {
+        Problem::not_found(format!(
+            "there is no call {id}, or it is too old; one that was refused is none: only its line on standard error tells of it"
+        ))
+    })?;
     let records = call.events.iter().map(|n| history.read(*n, 1)).collect::<Result<Vec<_>, _>>();
     let records = records.map_err(Fault::from)?;
     Ok((call, records.into_iter().flatten().collect()))
@@ -117,6 +121,11 @@ fn one(id: CallId, snapshot: &Snapshot<'_>, access: &Access, history: &dyn Reade
     let events: Vec<Value> = records.iter().map(|record| cloudevent::render(record, &snapshot.world.state, cluster)).collect();
     body.insert("events".into(), events.into());
     Ok(Value::Object(body))
+}
+
+/// What is charged for it: an orphan at its ceiling, until its record comes.
+fn charge(call: &Call, end: &End) -> Money {
+    if call.status() == Status::Orphaned { call.cost } else { end.charge }
 }
 
 pub(super) fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value> {
@@ -135,7 +144,7 @@ pub(super) fn shown(id: CallId, call: &Call, world: &World) -> Map<String, Value
         "user": call.caller.user.map(|user| user.to_string()), "request_id": call.caller.request_id,
         "trace_id": call.caller.trace_id.map(|id| format!("{id:032x}")),
         "model": call.model, "endpoint": call.endpoint, "stream": call.stream, "tags": call.tags, "losses": call.losses,
-        "ceiling": naming::usd(call.ceiling), "cost": naming::usd(call.cost), "charge": end.map(|end| naming::usd(end.charge)),
+        "ceiling": naming::usd(call.ceiling), "cost": naming::usd(call.cost), "charge": end.map(|end| naming::usd(charge(call, end))),
         "overrun": end.map(|end| naming::usd(end.overrun)), "uncertain": end.map(|end| naming::usd(end.uncertain)),
         "estimated": end.map(|end| end.estimated), "tokens": end.map(|end| naming::tokens(&end.usage)),
         "upstream_model": end.and_then(|end| end.upstream_model.as_deref()), "upstream_id": end.and_then(|end| end.upstream_id.as_deref()),

@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use cluster_config::{
-    check_secret,
+    Meant, check_secret,
     export::{self, Entry},
     span_ms,
 };
@@ -82,7 +82,12 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
         if known.is_none() && OF_TENANTS.contains(&kind) {
             asking.recorded(&access, may_be_made(&asking, kind, &name, &access).await).await?;
         }
-        let mut spec = spec(&body, known.as_ref().map_or(name.as_str(), |entry| entry.name.as_str()))?;
+        let meant = meant(&asking, kind, &name, known.as_ref()).await?;
+        let bare = known.as_ref().map_or_else(|| parts(kind, &name).1, |entry| entry.name.as_str());
+        let mut spec = spec(&body, &name, bare)?;
+        if let ("provider" | "webhook", None, Some(tenant)) = (kind, &known, &meant.tenant) {
+            belongs_to(&mut spec, tenant)?;
+        }
         let is_new = known.is_none();
         if kind == "key" && is_new && spec.get("secret").is_none() {
             asking.made_before().into_iter().for_each(|made| spec["secret"] = made.into());
@@ -91,7 +96,7 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
             Some(entry) if secret_from_before(&asking, entry.id).await?.is_some() => Box::new(|_: &Books| true), // it was as expected then
             known => expected(kind, known.as_ref().map(|entry| entry.id), &access, &asking.headers)?,
         };
-        let change = EntryChange { kind, entry: spec, expected, within: access.tenant };
+        let change = EntryChange { kind, entry: spec, meant, expected, within: access.tenant };
         let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| not_set(&place(kind), fault))?;
         // a new one bears the name by which its change is told: it stands for nothing else
         let made = applied.changes.iter().find(|change| change.kind == kind).map_or(name, |change| change.name.clone());
@@ -308,14 +313,39 @@ pub(super) fn expecting(headers: &HeaderMap, tag: impl FnOnce(&Books) -> Option<
     }))
 }
 
+/// The tenant and the name that a path says. A model's name may have slashes, and it has no tenant.
+fn parts<'a>(kind: &str, name: &'a str) -> (Option<&'a str>, &'a str) {
+    match name.split_once('/') {
+        Some((tenant, bare)) if kind != "model" && kind != "tenant" => (Some(tenant), bare),
+        _ => (None, name),
+    }
+}
+
+/// Which thing a path names.
+async fn meant(asking: &Asking, kind: &str, name: &str, known: Option<&Entry>) -> Result<Meant, Problem> {
+    let Some(entry) = known else { return Ok(Meant { id: None, tenant: parts(kind, name).0.map(str::to_owned) }) };
+    let (id, tenant) = (entry.id, entry.tenant);
+    let tenant = asking.look(move |state| Some(state.books.tenants.get(&tenant?)?.name.clone())).await?;
+    Ok(Meant { id: Some(id), tenant })
+}
+
+/// The body may leave out the tenant that the path says.
+fn belongs_to(spec: &mut Value, tenant: &str) -> Result<(), Problem> {
+    match spec.get("tenant").and_then(Value::as_str) {
+        None => spec["tenant"] = tenant.into(),
+        Some(given) if given == tenant => {}
+        Some(given) => return Err(Problem::parameter("tenant", format!("the path says `{tenant}`, the body `{given}`"))),
+    }
+    Ok(())
+}
+
 /// The entry of a file: the body, under the name that the path says.
-fn spec(body: &[u8], name: &str) -> Result<Value, Problem> {
+fn spec(body: &[u8], name: &str, bare: &str) -> Result<Value, Problem> {
     let value: Value = serde_json::from_slice(body)
         .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is no JSON: {error}")))?;
     let Value::Object(mut entry) = value else {
         return Err(Problem::new(StatusCode::BAD_REQUEST, "invalid_body", "the body must be an object: the entry of a configuration file"));
     };
-    let bare = name.rsplit('/').next().unwrap_or(name);
     match entry.get("name").and_then(Value::as_str) {
         None => drop(entry.insert("name".into(), bare.into())),
         Some(given) if given == bare || given == name => {}

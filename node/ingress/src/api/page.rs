@@ -10,6 +10,8 @@ use events::limits;
 use serde_json::{Map, Value, json};
 
 const NEXT: HeaderName = HeaderName::from_static("x-tollgate-next-cursor");
+/// The position that rows show, where there is no room for it beside them.
+const AT: HeaderName = HeaderName::from_static("x-tollgate-position");
 
 /// The form of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,6 +98,7 @@ impl Page {
 
     pub fn response(self, form: Form) -> Response {
         let next = self.next_cursor.as_deref().and_then(|cursor| HeaderValue::from_str(cursor).ok());
+        let at = self.about.get("at").and_then(Value::as_str).and_then(|at| HeaderValue::from_str(at).ok());
         let mut response = match form {
             Form::Json => {
                 let mut body = self.about;
@@ -115,6 +118,9 @@ impl Page {
         };
         if let Some(next) = next {
             response.headers_mut().insert(NEXT, next);
+        }
+        if let Some(at) = at {
+            response.headers_mut().insert(AT, at);
         }
         response
     }

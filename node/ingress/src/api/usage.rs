@@ -45,7 +45,7 @@ pub(crate) async fn list(asking: Asking) -> Response {
 
 impl Asked {
     fn read(Question { ask, now, hasher, .. }: Question<'_>) -> Result<Asked, Problem> {
-        let (from, until) = ask.range(now, Every::Month.window(now))?;
+        let (from, until) = ask.range(now, now, Every::Month.window(now))?;
         Ok(Asked {
             from,
             until,

@@ -33,17 +33,20 @@ fn taken(address: SocketAddr, asker: &Asker) -> (Option<Dated>, Check) {
     let url = format!("http://{}", reached(address));
     let stranger = || fail(format!("{address} is taken by something that is no node"), "stop it, or choose another address with --listen");
     let Ok(ready) = asker.get(&url, "/readyz") else { return (None, stranger()) };
-    let Some(version) = asker.get(&url, "/metrics").ok().and_then(|answer| version(&answer)) else { return (None, stranger()) };
+    let said: serde_json::Value = serde_json::from_slice(&ready.body).unwrap_or_default();
+    // its figures may be at the administration's own address
+    let version = asker.get(&url, "/metrics").ok().and_then(|answer| version(&answer));
+    let version = match version {
+        Some(version) => format!(", version {version}"),
+        None if said["status"].is_string() => String::new(),
+        None => return (None, stranger()),
+    };
     let dated = Dated::of(format!("the node at {address}"), &ready);
     if ready.status.is_success() {
-        return (dated, ok(format!("{address}: a node answers, version {version}, ready")));
+        return (dated, ok(format!("{address}: a node answers{version}, ready")));
     }
-    let said: serde_json::Value = serde_json::from_slice(&ready.body).unwrap_or_default();
     let why = said["reason"].as_str().unwrap_or("it does not say why").to_owned();
-    (
-        dated,
-        warn(format!("{address}: a node answers, version {version}, and takes no calls: {why}"), "its lines on standard error say more"),
-    )
+    (dated, warn(format!("{address}: a node answers{version}, and takes no calls: {why}"), "its lines on standard error say more"))
 }
 
 /// A node says it beside its figures.
