@@ -26,7 +26,7 @@ use events::{
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
 /// Makes what seals and hashes, anew for each plan.
 pub type SecretsMaker = Arc<dyn Fn() -> Box<dyn Secrets + Send> + Send + Sync>;
@@ -36,7 +36,7 @@ pub struct Administration {
     pub(crate) core: Core,
     pub(crate) secrets: SecretsMaker,
     pub(crate) answers: Answers,
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 /// What a configuration has changed.
@@ -59,6 +59,12 @@ pub enum ApplyFault {
 
 /// Whether what is there is what a caller thinks, asked in the turn of the change.
 pub type Expected = Box<dyn FnOnce(&State) -> bool + Send>;
+
+/// Changes are planned and made one after the other. It goes with the work: a caller who leaves does not end it.
+type Turn = OwnedMutexGuard<()>;
+
+/// Who changes something, in its turn.
+type By = (Principal, Turn);
 
 /// One entry of a file.
 pub struct EntryChange {
@@ -122,8 +128,9 @@ fn token_id(state: &State, settings: &token::Settings, now: Timestamp) -> Result
     if live().any(|(_, token)| token.settings.name == settings.name && token.settings.tenant == settings.tenant) {
         return invalid("name", format!("there is a token `{}`; revoke it first", settings.name));
     }
-    if live().count() >= limits::TOKENS_MAX {
-        return invalid("name", format!("there are {} tokens already; revoke some", limits::TOKENS_MAX));
+    let most = if settings.tenant.is_some() { limits::TOKENS_OF_TENANT_MAX } else { limits::TOKENS_MAX };
+    if live().filter(|(_, token)| token.settings.tenant == settings.tenant).count() >= most {
+        return invalid("name", format!("there are {most} tokens already; revoke some"));
     }
     if settings.expires_at.is_some_and(|end| end <= now) {
         return invalid("expires_at", "it is over already".into());
@@ -133,7 +140,7 @@ fn token_id(state: &State, settings: &token::Settings, now: Timestamp) -> Result
 
 impl Administration {
     pub fn new(core: Core, secrets: SecretsMaker) -> Administration {
-        Administration { core, secrets, answers: Answers::default(), turn: Mutex::new(()) }
+        Administration { core, secrets, answers: Answers::default(), turn: Arc::default() }
     }
 
     /// Applies a file, or says what it would change.
@@ -157,10 +164,10 @@ impl Administration {
     /// # Errors
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_entry(&self, change: EntryChange, principal: Principal) -> Result<Applied, EntryFault> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         let EntryChange { kind, entry, meant, expected, within } = change;
         self.check(expected).await?;
-        self.set_in_turn(&json!({format!("{kind}s"): [entry]}), meant, within, principal).await
+        self.set_in_turn(&json!({format!("{kind}s"): [entry]}), meant, within, (principal, turn)).await
     }
 
     /// Brings the platform's own budgets and rules to what the top of a file says.
@@ -168,17 +175,17 @@ impl Administration {
     /// # Errors
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_platform(&self, spec: Value, expected: Expected, principal: Principal) -> Result<Applied, EntryFault> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         self.check(expected).await?;
-        self.set_in_turn(&spec, Meant::default(), None, principal).await
+        self.set_in_turn(&spec, Meant::default(), None, (principal, turn)).await
     }
 
-    async fn set_in_turn(&self, file: &Value, meant: Meant, within: Option<TenantId>, principal: Principal) -> Result<Applied, EntryFault> {
+    async fn set_in_turn(&self, file: &Value, meant: Meant, within: Option<TenantId>, by: By) -> Result<Applied, EntryFault> {
         let config = parse(&file.to_string(), &|_| None).map_err(ApplyFault::Problems)?;
         let mut secrets = (self.secrets)();
         let plan = move |state: &State| plan_entry(&config, &meant, state, within, &mut *secrets);
         let (plan, made) = self.core.look(plan).await.ok_or_else(|| stopped(0))?.map_err(ApplyFault::Problems)?;
-        Ok(self.carry_out(plan, made, principal).await?)
+        Ok(self.carry_out(plan, made, by).await?)
     }
 
     /// Closes or revokes a scope or a key of a tenant, for its own administrator.
@@ -192,10 +199,10 @@ impl Administration {
         expected: Expected,
         principal: Principal,
     ) -> Result<Applied, EntryFault> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         self.check(expected).await?;
         let plan = self.core.look(move |state| removal(&state.seen_by(tenant), id)).await.ok_or_else(|| stopped(0))?;
-        Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), principal).await?)
+        Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), (principal, turn)).await?)
     }
 
     /// Closes or revokes one thing: everything else stays as it is.
@@ -209,7 +216,7 @@ impl Administration {
         expected: Expected,
         principal: Principal,
     ) -> Result<Applied, EntryFault> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         self.check(expected).await?;
         let rest = move |state: &State| {
             let mut file = serde_json::to_value(export::export(state)).unwrap_or_default(); // plain data: it has a value
@@ -220,11 +227,11 @@ impl Administration {
         };
         if let StreamId::Scope(_) | StreamId::Key(_) = id {
             let plan = self.core.look(move |state| removal(state, id)).await.ok_or_else(|| stopped(0))?;
-            return Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), principal).await?);
+            return Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), (principal, turn)).await?);
         }
         let text = self.core.look(rest).await.ok_or_else(|| stopped(0))?.ok_or(EntryFault::Unknown)?;
         let config = parse(&text, &|_| None).map_err(|problems| ApplyFault::Problems(by_name(&text, problems)))?;
-        let applied = self.apply_in_turn(config, true, false, principal).await;
+        let applied = self.apply_in_turn(config, true, false, (principal, turn)).await;
         Ok(applied.map_err(|fault| match fault {
             ApplyFault::Problems(problems) => ApplyFault::Problems(by_name(&text, problems)),
             stopped @ ApplyFault::Stopped { .. } => stopped,
@@ -237,11 +244,15 @@ impl Administration {
     /// It is revoked, or the record could not be appended.
     pub async fn block_key(&self, id: KeyId, block: bool, principal: Principal) -> Result<(), EntryFault> {
         let command = if block { key::Command::Block } else { key::Command::Unblock };
-        self.order_key(id, command, principal).await
+        self.order_key(id, command, principal, None).await
     }
 
-    async fn order_key(&self, id: KeyId, command: key::Command, principal: Principal) -> Result<(), EntryFault> {
-        let order = move |directory: Arc<Directory>| async move { directory.order::<Key>(id, command, Vec::new(), principal).await };
+    async fn order_key(&self, id: KeyId, command: key::Command, principal: Principal, turn: Option<Turn>) -> Result<(), EntryFault> {
+        let order = move |directory: Arc<Directory>| async move {
+            let done = directory.order::<Key>(id, command, Vec::new(), principal).await;
+            drop(turn);
+            done
+        };
         match self.core.run(order).await {
             Some(Ok(_)) => Ok(()),
             Some(Err(Fault::Refused(_))) => Err(EntryFault::Unknown),
@@ -256,7 +267,7 @@ impl Administration {
     /// [`EntryFault::Changed`]; the secret is another key's; the key is revoked; or the record could not be appended.
     pub async fn rotate_key(&self, id: KeyId, rotation: Rotation, principal: Principal) -> Result<(), EntryFault> {
         let Rotation { secret, until, expected } = rotation;
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         self.check(expected).await?;
         let secret = traces(&*(self.secrets)(), &secret);
         let now = self.core.clock.now();
@@ -266,7 +277,7 @@ impl Administration {
             let problem = Problem { path: "secret".into(), message: "is the secret of another key".into() };
             return Err(ApplyFault::Problems(vec![problem]).into());
         }
-        self.order_key(id, key::Command::Rotate { secret, until }, principal).await
+        self.order_key(id, key::Command::Rotate { secret, until }, principal, Some(turn)).await
     }
 
     /// What a secret is kept as.
@@ -331,32 +342,30 @@ impl Administration {
         dry_run: bool,
         principal: Principal,
     ) -> Result<Applied, ApplyFault> {
-        let _turn = self.turn.lock().await;
-        self.apply_in_turn(config, prune, dry_run, principal).await
+        let turn = self.turn.clone().lock_owned().await;
+        self.apply_in_turn(config, prune, dry_run, (principal, turn)).await
     }
 
-    async fn apply_in_turn(
-        &self,
-        config: cluster_config::Config,
-        prune: bool,
-        dry_run: bool,
-        principal: Principal,
-    ) -> Result<Applied, ApplyFault> {
+    async fn apply_in_turn(&self, config: cluster_config::Config, prune: bool, dry_run: bool, by: By) -> Result<Applied, ApplyFault> {
         let mut secrets = (self.secrets)();
         let planned = self.core.look(move |state| plan(&config, state, prune, &mut *secrets)).await.ok_or_else(|| stopped(0))?;
         let (plan, made) = planned.map_err(ApplyFault::Problems)?;
         if dry_run {
             let nothing = Plan { changes: plan.changes, steps: Vec::new() };
-            return self.carry_out(nothing, BTreeMap::new(), principal).await;
+            return self.carry_out(nothing, BTreeMap::new(), by).await;
         }
-        self.carry_out(plan, made, principal).await
+        self.carry_out(plan, made, by).await
     }
 
-    async fn carry_out(&self, plan: Plan, made: BTreeMap<String, String>, principal: Principal) -> Result<Applied, ApplyFault> {
+    async fn carry_out(&self, plan: Plan, made: BTreeMap<String, String>, (principal, turn): By) -> Result<Applied, ApplyFault> {
         let Plan { changes, steps } = plan;
         if !steps.is_empty() {
             self.core
-                .run(move |directory| async move { take_all(&directory, steps, principal).await })
+                .run(move |directory| async move {
+                    let done = take_all(&directory, steps, principal).await;
+                    drop(turn);
+                    done
+                })
                 .await
                 .ok_or_else(|| stopped(0))??;
         }
@@ -375,7 +384,7 @@ impl Administration {
         secret: &str,
         principal: Principal,
     ) -> Result<(TokenId, String), TokenFault> {
-        let _turn = self.turn.lock().await;
+        let turn = self.turn.clone().lock_owned().await;
         let secret = secret.replacen("sk-tg-", "tg-token-", 1);
         let hash = (self.secrets)().hash(&token::hashed_as(&secret));
         let known = move |state: &State| state.books.tokens.iter().find(|(_, token)| token.hash == hash).map(|(id, _)| *id);
@@ -386,7 +395,7 @@ impl Administration {
         let (asked, now) = (settings.clone(), self.core.clock.now());
         let id = self.core.look(move |state| token_id(state, &asked, now)).await.ok_or_else(stopping)??;
         let command = token::Command::Create { settings, secret: Secret { hash, hint } };
-        self.order_token(id, command, principal).await.map(|()| (id, secret))
+        self.order_token(id, command, principal, Some(turn)).await.map(|()| (id, secret))
     }
 
     /// Revokes a token, for good.
@@ -394,18 +403,22 @@ impl Administration {
     /// # Errors
     /// See [`TokenFault`].
     pub async fn revoke_token(&self, id: TokenId, principal: Principal) -> Result<(), TokenFault> {
-        self.order_token(id, token::Command::Revoke, principal).await
+        self.order_token(id, token::Command::Revoke, principal, None).await
     }
 
     /// Records that a token asked for a change that it may not make. A record that cannot be had changes nothing: it is refused anyway.
     pub async fn deny(&self, id: TokenId, what: String, principal: Principal) {
-        if let Err(fault) = self.order_token(id, token::Command::Deny { what }, principal).await {
+        if let Err(fault) = self.order_token(id, token::Command::Deny { what }, principal, None).await {
             tracing::warn!(?fault, token = %id, "that a change was refused could not be recorded");
         }
     }
 
-    async fn order_token(&self, id: TokenId, command: token::Command, principal: Principal) -> Result<(), TokenFault> {
-        let order = move |directory: Arc<Directory>| async move { directory.order::<Token>(id, command, Vec::new(), principal).await };
+    async fn order_token(&self, id: TokenId, command: token::Command, principal: Principal, turn: Option<Turn>) -> Result<(), TokenFault> {
+        let order = move |directory: Arc<Directory>| async move {
+            let done = directory.order::<Token>(id, command, Vec::new(), principal).await;
+            drop(turn);
+            done
+        };
         match self.core.run(order).await.ok_or_else(stopping)? {
             Ok(_) => Ok(()),
             Err(Fault::Refused(Refusal::Unknown)) => Err(TokenFault::Unknown),

@@ -159,7 +159,8 @@ impl Config {
 
     /// It says nothing but what concerns the platform as a whole.
     pub fn has_no_entries(&self) -> bool {
-        self.providers.is_empty() && self.models.is_empty() && self.tenants.is_empty() && self.scopes.is_empty() && self.keys.is_empty()
+        let has_owners = !self.tenants.is_empty() || !self.scopes.is_empty() || !self.keys.is_empty();
+        !has_owners && self.providers.is_empty() && self.models.is_empty() && self.webhooks.is_empty()
     }
 
     /// Names of the models, in the order of the file.

@@ -11,8 +11,8 @@ use crate::{
     plan::names::Names,
 };
 use events::{
-    KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, WebhookId, alert, key::Key, limits, price::Price, provider,
-    scope::Scope, tenant,
+    KeyId, ModelId, Owner, ProviderId, ScopeId, State, StreamId, TenantId, WebhookId, alert, budget, key::Key, limits, price::Price,
+    provider, scope::Scope, tenant,
 };
 use serde::Serialize;
 use serde_json::Value;
@@ -27,7 +27,7 @@ pub fn export(state: &State) -> File {
         models: bare(open.models()),
         tenants: bare(open.tenants()),
         scopes: bare(open.scopes()),
-        keys: bare(open.keys()),
+        keys: bare(open.keys(&|_, _| true)),
         budgets: open.budgets(Owner::Platform),
         webhooks: bare(open.webhooks()),
         loss: open.loss(Owner::Platform),
@@ -61,20 +61,51 @@ pub struct Entry {
     pub spec: Value,
 }
 
+/// By id, name and tenant.
+pub type Wanted<'a> = dyn Fn(StreamId, &str, Option<TenantId>) -> bool + 'a;
+
 /// Everything that the file lists, each with its id, in the order of the file.
 pub fn entries(state: &State) -> Vec<Entry> {
+    ["provider", "model", "tenant", "scope", "key", "webhook"]
+        .into_iter()
+        .flat_map(|kind| entries_of(state, kind, &|_, _, _| true))
+        .collect()
+}
+
+/// What the file lists of a kind and is wanted: the rest is not written at all.
+pub fn entries_of(state: &State, kind: &str, wanted: &Wanted<'_>) -> Vec<Entry> {
     let open = Open::of(state);
     let scope = |id: ScopeId| state.books.scopes.get(&id).map(|scope| scope.tenant);
     let key = |id: KeyId| state.books.keys.get(&id).map(|key| key.tenant);
     let provider = |id: ProviderId| open.providers.get(&id).and_then(|provider| provider.settings.tenant);
     let mut all = Vec::new();
-    all.extend(open.providers().into_iter().map(|(id, spec)| entry("provider", StreamId::Provider(id), provider(id), &spec.name, &spec)));
-    all.extend(open.models().into_iter().map(|(id, spec)| entry("model", StreamId::Model(id), None, &spec.name, &spec)));
-    all.extend(open.tenants().into_iter().map(|(id, spec)| entry("tenant", StreamId::Tenant(id), Some(id), &spec.name, &spec)));
-    all.extend(open.scopes().into_iter().map(|(id, spec)| entry("scope", StreamId::Scope(id), scope(id), &spec.name, &spec)));
-    all.extend(open.keys().into_iter().map(|(id, spec)| entry("key", StreamId::Key(id), key(id), &spec.name, &spec)));
     let webhook = |id: WebhookId| state.books.webhooks.get(&id).and_then(|webhook| webhook.settings.tenant);
-    all.extend(open.webhooks().into_iter().map(|(id, spec)| entry("webhook", StreamId::Webhook(id), webhook(id), &spec.name, &spec)));
+    match kind {
+        "provider" => {
+            let found = open.providers().into_iter().filter(|(id, spec)| wanted(StreamId::Provider(*id), &spec.name, provider(*id)));
+            all.extend(found.map(|(id, spec)| entry("provider", StreamId::Provider(id), provider(id), &spec.name, &spec)));
+        }
+        "model" => {
+            let found = open.models().into_iter().filter(|(id, spec)| wanted(StreamId::Model(*id), &spec.name, None));
+            all.extend(found.map(|(id, spec)| entry("model", StreamId::Model(id), None, &spec.name, &spec)));
+        }
+        "tenant" => {
+            let found = open.tenants().into_iter().filter(|(id, spec)| wanted(StreamId::Tenant(*id), &spec.name, Some(*id)));
+            all.extend(found.map(|(id, spec)| entry("tenant", StreamId::Tenant(id), Some(id), &spec.name, &spec)));
+        }
+        "scope" => {
+            let found = open.scopes().into_iter().filter(|(id, spec)| wanted(StreamId::Scope(*id), &spec.name, scope(*id)));
+            all.extend(found.map(|(id, spec)| entry("scope", StreamId::Scope(id), scope(id), &spec.name, &spec)));
+        }
+        "key" => {
+            let found = open.keys(&|id, key| wanted(StreamId::Key(id), &key.name, Some(key.tenant)));
+            all.extend(found.into_iter().map(|(id, spec)| entry("key", StreamId::Key(id), key(id), &spec.name, &spec)));
+        }
+        _ => {
+            let found = open.webhooks().into_iter().filter(|(id, spec)| wanted(StreamId::Webhook(*id), &spec.name, webhook(*id)));
+            all.extend(found.map(|(id, spec)| entry("webhook", StreamId::Webhook(id), webhook(id), &spec.name, &spec)));
+        }
+    }
     all
 }
 
@@ -101,7 +132,7 @@ struct Open<'a> {
     providers: BTreeMap<ProviderId, &'a provider::Provider>,
     /// How many tenants and scopes a bare name may stand for.
     bearers: BTreeMap<String, usize>,
-    budgets: BTreeMap<Owner, Vec<file::Budget>>,
+    budgets: BTreeMap<Owner, Vec<&'a budget::Budget>>,
 }
 
 impl<'a> Open<'a> {
@@ -119,9 +150,9 @@ impl<'a> Open<'a> {
         let providers = providers.filter(|(_, provider)| is_mine(provider.settings.tenant)).map(|(id, provider)| (*id, provider)).collect();
         let scopes = books.scopes.iter().filter(|(_, scope)| tenants.contains_key(&scope.tenant));
         let scopes = scopes.filter_map(|(id, scope)| Some((*id, (scope, depth(state, *id)?)))).collect();
-        let mut budgets: BTreeMap<Owner, Vec<file::Budget>> = BTreeMap::new();
+        let mut budgets: BTreeMap<Owner, Vec<&budget::Budget>> = BTreeMap::new();
         for (_, budget) in books.budgets.iter().filter(|(_, budget)| budget.made && !budget.closed) {
-            budgets.entry(budget.identity.owner).or_default().push(parts::budget(budget));
+            budgets.entry(budget.identity.owner).or_default().push(budget);
         }
         Open { state, tenants, scopes, providers, bearers, budgets }
     }
@@ -203,8 +234,8 @@ impl<'a> Open<'a> {
         written.collect()
     }
 
-    fn keys(&self) -> Vec<(KeyId, file::Key)> {
-        let keys = self.state.books.keys.iter().filter(|(_, key)| key.made && !key.revoked);
+    fn keys(&self, wanted: &dyn Fn(KeyId, &Key) -> bool) -> Vec<(KeyId, file::Key)> {
+        let keys = self.state.books.keys.iter().filter(|(id, key)| key.made && !key.revoked && wanted(**id, key));
         keys.filter_map(|(id, key)| Some((*id, self.key(*id, key)?))).collect()
     }
 
@@ -234,7 +265,7 @@ impl<'a> Open<'a> {
     }
 
     fn budgets(&self, owner: Owner) -> Vec<file::Budget> {
-        self.budgets.get(&owner).cloned().unwrap_or_default()
+        self.budgets.get(&owner).into_iter().flatten().map(|budget| parts::budget(budget)).collect()
     }
 
     fn request_log(&self, owner: Owner) -> Option<file::RequestLog> {

@@ -28,12 +28,19 @@ impl Problems {
         self.0.push(Problem { path: path.into(), message: message.into() });
     }
 
+    /// Whether there is time to look for names that are near: each is compared with all.
+    pub fn may_compare(&self) -> bool {
+        self.0.len() < COMPARED_MAX
+    }
+
     /// The value, if nothing was wrong.
     pub fn or<T>(self, value: T) -> Result<T, Vec<Problem>> {
         if self.0.is_empty() { Ok(value) } else { Err(self.0) }
     }
 }
 
+/// Problems for which near names are looked for.
+const COMPARED_MAX: usize = 20;
 /// Longest name that is compared with others; more is a mistake of another kind, and comparing costs its square.
 const COMPARED_BYTES_MAX: usize = 128;
 /// How alike two names must be, from 0 to 1, to be offered.

@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
-use std::fmt;
+use std::{collections::HashSet, fmt};
 
 /// A value of the file.
 #[derive(Clone, PartialEq)]
@@ -59,13 +59,17 @@ impl Node {
     }
 }
 
+/// What a file may hold: more than an export of as much as a body of administration may be has.
+const NODES_MAX: usize = 1_000_000;
+
 /// Reads the text, and fills in its variables. A text whose variables cannot be filled in is a problem and stays as it is.
 ///
 /// # Errors
 /// The text is not YAML at all.
 pub(crate) fn read(text: &str, vars: Variables<'_>, problems: &mut Problems) -> Result<Node, Vec<Problem>> {
     // without snippets: they would show secrets; and `y` and `no` are names
-    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true };
+    let budget = serde_saphyr::budget! { max_nodes: NODES_MAX, max_events: 3 * NODES_MAX };
+    let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget };
     let parsed = serde_saphyr::from_str_with_options::<Node>(text, options);
     let mut node = parsed.map_err(|error| vec![Problem { path: String::new(), message: format!("not YAML: {error}") }])?;
     fill_in(&mut node, "", vars, problems);
@@ -228,9 +232,9 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Node, A::Error> {
-        let mut map: Vec<(String, Node)> = Vec::new();
+        let (mut map, mut known): (Vec<(String, Node)>, HashSet<String>) = Default::default();
         while let Some((key, value)) = pairs.next_entry::<String, Node>()? {
-            if map.iter().any(|(known, _)| *known == key) {
+            if !known.insert(key.clone()) {
                 return Err(A::Error::custom(format!("\"{key}\" stands there twice")));
             }
             map.push((key, value));

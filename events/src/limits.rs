@@ -162,6 +162,8 @@ pub const PROVIDER_TEST_SHOWN_BYTES: usize = 200;
 pub const PROVIDER_TEST_READ_BYTES: usize = 4 << 20;
 /// Tokens of administrators that are not revoked.
 pub const TOKENS_MAX: usize = 1_000;
+/// Of one tenant.
+pub const TOKENS_OF_TENANT_MAX: usize = 100;
 /// Groups of one answer about usage: a month of days by 3,000 keys.
 pub const USAGE_GROUPS_MAX: usize = 100_000;
 /// Rows of a page, unless its reader says otherwise.

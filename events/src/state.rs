@@ -229,7 +229,9 @@ impl State {
     /// The tenant of an event of the history: of its envelope; what hangs on something that was made in the same transaction may bear none
     /// there, and is told by what is known since.
     pub fn tenant_of_record(&self, record: &Recorded) -> Option<TenantId> {
-        record.envelope.tenant.or_else(|| self.tenant_of(&record.event))
+        // whose a provider was then, only its envelope knows
+        let hangs = matches!(*record.event, Event::Budget(..) | Event::Policy(..) | Event::Scope(..) | Event::Key(..));
+        record.envelope.tenant.or_else(|| hangs.then(|| self.tenant_of(&record.event)).flatten())
     }
 
     /// The name of whom a budget, a rate or a policy belongs to; None: the platform, or nobody that is known.

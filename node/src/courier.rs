@@ -108,7 +108,7 @@ impl Courier {
         let [delivered, failed, skipped] =
             outcomes.map(|outcome| counter!("tollgate_webhook_deliveries_total", "webhook" => name.clone(), "outcome" => outcome));
         let lag = gauge!("tollgate_webhook_lag_events", "webhook" => name);
-        let mut place = Place { position: None, noted: 0, noted_at: Instant::now(), failures: 0 };
+        let mut place = Place { position: None, sent: false, noted: 0, noted_at: Instant::now(), failures: 0 };
         while let Some(target) = self.target(id).await {
             let position = *place.position.get_or_insert_with(|| {
                 place.noted = target.position;
@@ -136,6 +136,7 @@ impl Courier {
                 delivered.increment(1);
                 place.took(n);
                 self.webhooks.change(id, |status| status.took(now, n + 1));
+                self.note_if_due(id, &target, &mut place).await;
             } else {
                 failed.increment(1);
                 place.failures += 1;
@@ -255,6 +256,8 @@ fn is_served(state: &State, settings: &Settings) -> bool {
 struct Place {
     /// None: not known yet.
     position: Option<u64>,
+    /// Something since it was noted.
+    sent: bool,
     noted: u64,
     noted_at: Instant,
     /// In a row.
@@ -263,20 +266,20 @@ struct Place {
 
 impl Place {
     fn took(&mut self, n: u64) {
-        (self.position, self.failures) = (Some(n + 1), 0);
+        (self.position, self.sent, self.failures) = (Some(n + 1), true, 0);
     }
 
     fn skipped(&mut self, n: u64) {
-        self.position = Some(n + 1);
+        (self.position, self.sent) = (Some(n + 1), true);
     }
 
     /// What is to be noted now. Where nothing was sent the note stays: what is passed over once is passed over again.
     fn due(&self) -> Option<u64> {
-        self.position.filter(|position| *position > self.noted && self.noted_at.elapsed() >= limits::WEBHOOK_NOTE_EVERY)
+        self.position.filter(|position| self.sent && *position > self.noted && self.noted_at.elapsed() >= limits::WEBHOOK_NOTE_EVERY)
     }
 
     fn was_noted(&mut self, position: u64) {
-        (self.noted, self.noted_at) = (position, Instant::now());
+        (self.noted, self.noted_at, self.sent) = (position, Instant::now(), false);
     }
 }
 
@@ -431,7 +434,8 @@ mod tests {
 
     #[test]
     fn a_place_is_noted_once_in_a_while() {
-        let mut place = Place { position: Some(3), noted: 3, noted_at: Instant::now() - limits::WEBHOOK_NOTE_EVERY, failures: 2 };
+        let mut place =
+            Place { position: Some(3), sent: false, noted: 2, noted_at: Instant::now() - limits::WEBHOOK_NOTE_EVERY, failures: 2 };
         assert_eq!(place.due(), None);
         place.took(7);
         assert_eq!((place.due(), place.failures), (Some(8), 0));

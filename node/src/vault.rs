@@ -65,6 +65,7 @@ impl Vault {
     /// # Errors
     /// A key that is not one, or a file that cannot be read or written.
     pub fn open(data: Option<Keeping<'_>>, vars: &dyn Fn(&str) -> Option<String>) -> Result<Vault, VaultFault> {
+        let vars = |name: &str| vars(name).filter(|value| !value.is_empty());
         if let Some(key) = vars("TOLLGATE_MASTER_KEY") {
             return parse(&key).map(|key| Vault::new(&key)).ok_or(VaultFault::Form("TOLLGATE_MASTER_KEY".into()));
         }
@@ -115,15 +116,21 @@ pub fn read(path: &Path) -> Result<[u8; 32], VaultFault> {
     parse(&text).ok_or_else(|| VaultFault::Form(path.display().to_string()))
 }
 
+/// All of it or nothing, whatever happens meanwhile.
 pub fn write(path: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
     let file = || -> std::io::Result<()> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
+        if path.exists() {
+            return Err(std::io::ErrorKind::AlreadyExists.into());
         }
-        let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let unmade = path.with_extension("key.new");
+        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unmade)?;
         let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        std::fs::rename(&unmade, path)?;
+        std::fs::File::open(folder)?.sync_all()
     };
     file().map_err(|error| VaultFault::File { path: path.into(), error })
 }

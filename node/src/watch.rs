@@ -10,16 +10,9 @@ use events::{
 };
 use journal::disk::Disk;
 use metrics::{Gauge, gauge};
+use parking_lot::Mutex;
 use projections::{Projections, Status};
-use std::{
-    collections::BTreeMap,
-    convert::Infallible,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 
 /// How often it looks.
@@ -35,13 +28,17 @@ pub struct DiskBounds {
     pub ok: u64,
 }
 
-/// Whether the last proof of the books found a difference: told by who proves them.
+/// Whether the last proof of the books found a difference: told by who proves them. None: there was none since the start.
 #[derive(Clone, Default)]
-pub struct Residual(Arc<AtomicBool>);
+pub struct Residual(Arc<Mutex<Option<bool>>>);
 
 impl Residual {
     pub fn set(&self, differs: bool) {
-        self.0.store(differs, Ordering::Relaxed);
+        *self.0.lock() = Some(differs);
+    }
+
+    fn get(&self) -> Option<bool> {
+        *self.0.lock()
     }
 }
 
@@ -88,7 +85,7 @@ impl Watch {
             let detail = format!("the wall clock was set by {} s: windows of budgets follow it", step.as_secs());
             seen.insert(AlertId::new(Kind::ClockStep, node, 0), ("clock".into(), detail));
         }
-        if self.residual.0.load(Ordering::Relaxed) {
+        if self.residual.get() == Some(true) {
             let detail = "the books do not close: `tollgate proof` says where".to_owned();
             seen.insert(AlertId::new(Kind::LedgerResidual, node, 0), ("ledger".into(), detail));
         }
@@ -141,7 +138,9 @@ impl Watch {
             own.map(|(id, _)| *id).collect()
         };
         let Some(raised) = self.core.look(raised).await else { return };
-        let over: Vec<AlertId> = raised.iter().copied().filter(|id| !seen.contains_key(id)).collect();
+        // what is not known yet is not over
+        let is_known = |id: &AlertId| id.kind() != Some(Kind::LedgerResidual) || self.residual.get().is_some();
+        let over: Vec<AlertId> = raised.iter().copied().filter(|id| !seen.contains_key(id) && is_known(id)).collect();
         for (id, (subject, detail)) in seen.into_iter().filter(|(id, _)| !raised.contains(id)) {
             self.order(id, Command::Raise { subject, detail }).await;
         }

@@ -103,7 +103,7 @@ impl Projection for Alerts {
         let happened = matches!(made.kind, Kind::BudgetOverrun | Kind::CallOrphaned);
         let alert = Alert {
             kind: made.kind,
-            tenant: envelope.tenant.or_else(|| world.state.tenant_of(&record.event)),
+            tenant: world.state.tenant_of_record(record),
             at: envelope.at,
             subject: made.subject,
             message: made.message,

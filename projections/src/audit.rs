@@ -63,6 +63,9 @@ pub struct Query {
     pub limit: usize,
 }
 
+/// Rows that one answer looks at: each is read from elsewhere.
+const LOOKED_AT_MAX: usize = 20_000;
+
 impl Query {
     /// Answers it, and where the next page begins, if there is one.
     ///
@@ -75,30 +78,47 @@ impl Query {
             (Some(after), Order::Descending) => before = after,
             (None, _) => {}
         }
-        let (mut found, mut more, mut read): (Vec<Change>, bool, Result<(), Fault>) = (Vec::new(), false, Ok(()));
+        let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
+        let mut read: Result<bool, Fault> = Ok(false);
         snapshot.rows.visit(&key(from).bytes(), &key(before).bytes(), self.order, &mut |row, value| {
-            match self.change(snapshot, row, value) {
-                Ok(Some(_)) if found.len() == self.limit => more = true,
-                Ok(change) => found.extend(change),
-                Err(fault) => read = Err(fault),
+            if found.len() == self.limit || looked_at == LOOKED_AT_MAX {
+                read = Ok(true);
+                return ControlFlow::Break(());
             }
-            if more || read.is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            match self.change(snapshot, row, value) {
+                // in the order of time: there is none behind it either
+                Ok(change) if self.is_past(&change) => ControlFlow::Break(()),
+                Ok(change) => {
+                    (looked_at, last) = (looked_at + 1, Some(change.record.envelope.n));
+                    found.extend(Some(change).filter(|change| self.takes(&change.record, &snapshot.world.state)));
+                    ControlFlow::Continue(())
+                }
+                Err(fault) => {
+                    read = Err(fault);
+                    ControlFlow::Break(())
+                }
+            }
         })?;
-        let next = found.last().map(|last| last.record.envelope.n).filter(|_| more);
-        read.map(|()| (found, next))
+        let more = read?;
+        Ok((found, last.filter(|_| more)))
     }
 
-    fn change(&self, snapshot: &Snapshot<'_>, row: &[u8], value: &[u8]) -> Result<Option<Change>, Fault> {
+    fn is_past(&self, change: &Change) -> bool {
+        let at = change.record.envelope.at;
+        match self.order {
+            Order::Ascending => at >= self.until,
+            Order::Descending => at < self.from,
+        }
+    }
+
+    fn change(&self, snapshot: &Snapshot<'_>, row: &[u8], value: &[u8]) -> Result<Change, Fault> {
         let mut parts = Parts(row);
         let n = parts.u8().and(parts.u64()).ok_or_else(|| Fault("a change has no key that can be read".into()))?;
         let leaf = snapshot.rows.get(&World::leaf_key(n))?.ok_or_else(|| Fault(format!("event {n} is not kept")))?;
         let record = Recorded::read(&leaf)?;
-        if !self.takes(&record, &snapshot.world.state) {
-            return Ok(None);
-        }
         let before: Option<Vec<u8>> = codec::decode(value)?;
         let before = before.map(|body| Event::decode(record.envelope.stream, &body)).transpose()?;
-        Ok(Some(Change { record, before }))
+        Ok(Change { record, before })
     }
 
     fn takes(&self, record: &Recorded, state: &events::State) -> bool {

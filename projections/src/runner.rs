@@ -110,7 +110,7 @@ impl Runner {
     /// There is nowhere to write: all have failed.
     fn idle(reader: Arc<dyn Reader>, why: &str) -> (Projections, Runner) {
         tracing::error!(why, "no projection can be opened");
-        let lost = |make: &Make| Arc::new(View::lost(make().name(), why.to_owned()));
+        let lost = |make: &Make| Arc::new(View::lost(make().name(), why.to_owned(), false));
         let views = ALL.iter().map(lost).collect();
         let projections = Projections { views, reader, asked: Arc::default(), thread: std::thread::current() };
         (projections, Runner { stop: Arc::default(), thread: None })
@@ -162,7 +162,7 @@ impl Led {
             }
             Err(fault) => {
                 tracing::error!(projection = name, why = %fault, "a projection cannot be opened; `tollgate rebuild` tries again");
-                (View::lost(name, fault.0), None)
+                (View::lost(name, fault.0, true), None)
             }
         };
         Led { make, view: Arc::new(view), follower, rebuilding: false, writes_while_low }
@@ -309,6 +309,7 @@ impl Work {
                 }
                 Err(fault) => {
                     tracing::error!(projection = name, why = %fault, "a projection could not be built anew");
+                    led.view.set_not_rebuilt(&fault.0);
                     led.view.set_status(if led.follower.is_some() { Status::Following } else { Status::Failed(fault.0) });
                 }
             }

@@ -40,6 +40,10 @@ pub struct View {
     /// Events that its rows are made of.
     next: AtomicU64,
     status: Mutex<Status>,
+    /// Why it was not built anew, when somebody last wanted that.
+    not_rebuilt: Mutex<Option<String>>,
+    /// A thread leads it.
+    is_led: bool,
     /// Somebody wants it built anew.
     rebuild: AtomicBool,
     /// How often it was.
@@ -54,19 +58,23 @@ impl View {
             world: ArcSwap::new(world),
             next: AtomicU64::new(next),
             status: Mutex::new(Status::Following),
+            not_rebuilt: Mutex::default(),
+            is_led: true,
             rebuild: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
         }
     }
 
-    /// Of rows that cannot be opened: whoever asks is told why.
-    pub(crate) fn lost(name: &'static str, why: String) -> View {
+    /// Of rows that cannot be opened: whoever asks is told why. `is_led`: there is a thread that may build it anew.
+    pub(crate) fn lost(name: &'static str, why: String, is_led: bool) -> View {
         View {
             name,
             rows: ArcSwapOption::empty(),
             world: ArcSwap::default(),
             next: AtomicU64::new(0),
             status: Mutex::new(Status::Failed(why)),
+            not_rebuilt: Mutex::default(),
+            is_led,
             rebuild: AtomicBool::new(false),
             rebuilds: AtomicU64::new(0),
         }
@@ -92,7 +100,20 @@ impl View {
 
     /// Has it built anew from the whole history, while it goes on serving.
     pub fn ask_rebuild(&self) {
-        self.rebuild.store(true, Release);
+        if self.is_led {
+            *self.not_rebuilt.lock() = None;
+            self.set_status(Status::Rebuilding);
+            self.rebuild.store(true, Release);
+        }
+    }
+
+    /// Why it was not built anew, when somebody last wanted that.
+    pub fn not_rebuilt(&self) -> Option<String> {
+        self.not_rebuilt.lock().clone()
+    }
+
+    pub(crate) fn set_not_rebuilt(&self, why: &str) {
+        *self.not_rebuilt.lock() = Some(why.to_owned());
     }
 
     pub(crate) fn take_rebuild(&self) -> bool {

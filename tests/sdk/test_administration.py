@@ -1,18 +1,23 @@
 """Administration by REST: each thing as its entry of the configuration file, while the node serves."""
 
+import json
 import os
+import socket
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
 
 import httpx
 import openai
 import pytest
-from conftest import ADMIN, APP, BINARY, HELLO, Node, wait_for
+from conftest import ADMIN, APP, BINARY, HELLO, Node, wait_for, wait_until
 from views import AUTHORIZED, config, every, get
 
 
 @pytest.fixture(scope="module")
 def node(sim, tmp_path_factory):
     node = Node(tmp_path_factory.mktemp("administration"), config(sim))
+    node.sim = sim
     yield node
     node.stop()
 
@@ -155,6 +160,62 @@ def test_a_slash_in_a_models_name_is_its_own(node):
         assert made["name"] == made["spec"]["name"] == "meta/llama-3"
     assert "llama-3" not in {row["name"] for row in every(node, "models")}
     send(node, "DELETE", "models/meta%2Fllama-3")
+
+
+def test_a_webhook_is_no_entry_of_the_platform(node):
+    before = get(node, "platform")
+    budget = {"limit": "5000 USD", "every": "month"}
+    made = send(node, "PUT", "platform", {"budgets": [budget], "loss": "warn", "request_log": {"log": "errors"}})
+    send(node, "PUT", "webhooks/pager", {"url": "http://127.0.0.1:9/", "alerts": ["disk_low"]}, code=201)
+    assert get(node, "platform")["etag"] == made["etag"] and get(node, "platform")["spec"]["budgets"] == [budget]
+    send(node, "DELETE", "webhooks/pager")
+    assert get(node, "platform")["etag"] == made["etag"]
+    send(node, "PUT", "platform", before["spec"])
+
+
+def test_one_of_several_makers_wins(node):
+    def make(number):
+        return httpx.put(f"{node.url}/api/v1/keys/wanted", json={"scope": "team", "rpm_limit": number + 1}, headers={**AUTHORIZED, "if-none-match": "*"}, timeout=30).status_code
+
+    for _ in range(3):
+        with ThreadPoolExecutor(6) as pool:
+            assert sorted(pool.map(make, range(6))) == [201] + [412] * 5
+        send(node, "DELETE", "keys/wanted")
+
+
+def test_who_leaves_does_not_let_others_in_between(node):
+    keys = [{"name": f"bulk-{number}", "scope": "team", "secret": f"sk-bulk-{number:08}"} for number in range(300)]
+    body = json.dumps({"keys": keys}).encode()
+    address = urlsplit(node.url)
+    head = f"POST /api/v1/apply HTTP/1.1\r\nhost: x\r\nauthorization: {AUTHORIZED['authorization']}\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port)) as leaver:
+        leaver.sendall(head.encode() + body)
+        wait_until(lambda: len(every(node, "keys", limit=1000)) > 20)
+    for number in range(5):
+        made = send(node, "PUT", f"keys/between-{number}", {"scope": "team", "secret": f"sk-between-{number:08}"}, code=201)
+        assert made["name"] == f"between-{number}"
+    assert {row["name"] for row in every(node, "keys")} >= {key["name"] for key in keys}
+    for key in (*keys[:20], *keys[-20:], *({"name": f"between-{number}", "secret": f"sk-between-{number:08}"} for number in range(5))):
+        account = httpx.get(f"{node.url}/v1/usage", headers={"authorization": f"Bearer {key['secret']}"})
+        assert account.status_code == 200 and account.json()["key"] == key["name"], account.text
+    send(node, "POST", "apply?prune=true", config(node.sim))
+
+
+def test_an_id_is_nobody_elses(node):
+    made = send(node, "PUT", "keys/first", {"scope": "team"}, code=201)
+    other = send(node, "PUT", f"keys/acme%2F{made['id']}", {"scope": "team"}, code=201)
+    assert get(node, f"keys/{made['id']}")["name"] == "first"
+    assert send(node, "DELETE", f"keys/{made['id']}")["id"] == made["id"]
+    send(node, "DELETE", f"keys/{other['id']}")
+
+
+def test_a_parameter_that_is_not_taken_is_refused(node):
+    made = send(node, "PUT", "keys/stays", {"scope": "team"}, code=201)
+    for method, path in (("DELETE", "keys/stays?dry_run=true"), ("PUT", "keys/stays?dry_run=true"), ("POST", "keys/stays/block?x=1")):
+        assert send(node, method, path, {} if method == "PUT" else None, code=400)["code"] == "invalid_parameter"
+    assert send(node, "GET", "calls?limit=1&limit=2", code=400)["path"] == "limit"
+    assert get(node, "keys/stays")["etag"] == made["etag"]
+    send(node, "DELETE", "keys/stays")
 
 
 def test_what_hangs_on_it_is_named(node):

@@ -184,7 +184,7 @@ impl<'a> Resolver<'a> {
             (None, _) if self.strict => {
                 let known: Vec<String> = self.outside.scopes.keys().map(|(tenant, name)| format!("{tenant}/{name}")).collect();
                 let known = known.iter().map(String::as_str).chain(self.tenants.iter().copied()).chain(self.named.keys().copied());
-                let near = did_you_mean(text, known);
+                let near = if self.problems.may_compare() { did_you_mean(text, known) } else { String::new() };
                 self.problems.add(path, format!("there is no tenant and no scope {text}{near}"));
             }
             (None, _) => {}

@@ -70,5 +70,6 @@ impl Known<'_> {
 }
 
 fn unknown(kind: &str, name: &str, path: String, known: &BTreeSet<&str>, problems: &mut Problems) {
-    problems.add(path, format!("there is no {kind} {name}{}", did_you_mean(name, known.iter().copied())));
+    let near = if problems.may_compare() { did_you_mean(name, known.iter().copied()) } else { String::new() };
+    problems.add(path, format!("there is no {kind} {name}{near}"));
 }

@@ -21,6 +21,8 @@ impl State {
                 mine.models.insert(*id, model);
             }
         }
+        let webhooks = all.webhooks.iter().filter(|(_, webhook)| webhook.settings.tenant == Some(tenant));
+        webhooks.for_each(|(id, row)| mine.webhooks.insert(*id, row.clone()));
         if let Some(row) = all.catalogue.get(&()) {
             mine.catalogue.insert((), row.clone());
         }

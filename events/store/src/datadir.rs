@@ -53,7 +53,8 @@ impl DataDir {
         let lock = lock(&*root)?;
         whole(&*root)?;
         let (cluster, is_new) = match stamp(&*root)? {
-            Some(cluster) => (cluster, false),
+            // a start that came no further than the stamp began nothing
+            Some(cluster) => (cluster, is_empty(&*root)?),
             None => {
                 refuse_strange(&*root)?;
                 write_whole(&*root, STAMP, text(&new_cluster).as_bytes())?;
@@ -125,6 +126,15 @@ fn lock(root: &dyn Disk) -> Result<Box<dyn DiskLock>, DataDirFault> {
     })
 }
 
+fn is_empty(root: &dyn Disk) -> io::Result<bool> {
+    for folder in FOLDERS {
+        if !root.folder(folder)?.list()?.is_empty() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// A folder that a backup was restored into only in part is none.
 fn whole(root: &dyn Disk) -> Result<(), DataDirFault> {
     if root.list()?.iter().any(|name| name == RESTORING) { Err(DataDirFault::HalfRestored) } else { Ok(()) }
@@ -188,6 +198,10 @@ mod tests {
         assert!(first.is_new && first.cluster == [7; 16]);
         assert!(fault(&disk).contains("in use"));
         drop(first);
+        let again = DataDir::open(Arc::new(disk.clone()), [8; 16]).unwrap();
+        assert!(again.is_new && again.cluster == [7; 16], "the first start came no further than the stamp");
+        drop(again);
+        disk.put("log/00000000000000000000.seg", vec![1]);
         let second = DataDir::open(Arc::new(disk), [8; 16]).unwrap();
         assert!(!second.is_new && second.cluster == [7; 16]);
     }

@@ -67,8 +67,8 @@ async fn read<R: Send + 'static>(
     act: impl FnOnce(&Snapshot<'_>) -> Result<R, Problem> + Send + 'static,
 ) -> Result<R, Problem> {
     let view = app.projections.view(name).cloned().ok_or_else(|| Problem::unavailable("this node keeps no projections"))?;
-    let _turn = turn(app).await?;
     wait_for(app, &view, at_least).await?;
+    let _turn = turn(app).await?;
     tokio::task::spawn_blocking(move || view.read(act)).await.unwrap_or_else(|_| Err(Problem::unavailable("the question failed"))) // a panic: told by the hook
 }
 

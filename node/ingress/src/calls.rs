@@ -211,7 +211,12 @@ fn tags(headers: &HeaderMap) -> Result<Vec<String>, Fault> {
         )
     };
     let text = value.to_str().map_err(|_| bad())?;
-    let tags: Vec<String> = text.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
+    let mut tags: Vec<String> = Vec::new();
+    for tag in text.split(',').map(str::trim).filter(|tag| !tag.is_empty()) {
+        if tags.len() <= limits::TAGS_MAX && !tags.iter().any(|known| known == tag) {
+            tags.push(tag.to_owned());
+        }
+    }
     let fits = |tag: &String| {
         tag.split_once('=')
             .is_some_and(|(key, value)| !key.is_empty() && key.len() <= limits::TAG_BYTES_MAX && value.len() <= limits::TAG_BYTES_MAX)

@@ -133,7 +133,8 @@ fn head_fits<B>(request: &Request<B>) -> bool {
     const MARKS: usize = ": \r\n".len();
     let headers = request.headers();
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + MARKS).sum();
-    headers.len() <= limits::HEADERS_MAX && bytes + request.uri().path().len() <= limits::HEAD_BYTES_MAX
+    headers.len() <= limits::HEADERS_MAX
+        && bytes + request.uri().path_and_query().map_or(0, |path| path.as_str().len()) <= limits::HEAD_BYTES_MAX
 }
 
 /// One request, whatever it is.

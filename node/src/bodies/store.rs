@@ -138,7 +138,13 @@ impl Store {
         let (tenant, call) = of;
         let shelf = Shelf { tenant, day: at.as_ms() / DAY.as_millis() as u64, keep_hours };
         let fits = |segment: &Segment| segment.shelf == shelf && segment.size < self.file_bytes_max();
-        let open = self.segments.iter().rev().find(|(_, segment)| fits(segment)).map(|(number, _)| *number);
+        let mut open = self.segments.iter().rev().find(|(_, segment)| fits(segment)).map(|(number, _)| *number);
+        if let Some(number) =
+            open.filter(|number| matches!(self.disk.open(&name(*number, &shelf)), Err(error) if error.kind() == io::ErrorKind::NotFound))
+        {
+            self.segments.remove(&number); // somebody removed it
+            open = None;
+        }
         let number = open.unwrap_or(self.next);
         let (offset, count) = self.segments.get(&number).map_or((0, 0), |segment| (segment.size, segment.records));
         let (nonce, sealed) = seal(key, tenant, call, plain)?;
@@ -211,7 +217,10 @@ impl Store {
         let mut gone = Gone::default();
         for number in numbers {
             if let Some(segment) = self.segments.get(&number) {
-                self.disk.remove(&name(number, &segment.shelf))?;
+                match self.disk.remove(&name(number, &segment.shelf)) {
+                    Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                    _ => {} // somebody else removed it: it is gone
+                }
                 gone = Gone { files: gone.files + 1, records: gone.records + segment.records };
             }
             self.segments.remove(&number);

@@ -3,7 +3,7 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
-    list::{print, print_row, rows},
+    list::{may_follow, print, print_row, rows},
     table::Column,
     usage::Form,
 };
@@ -20,16 +20,16 @@ pub struct Flags {
     #[arg(long)]
     kind: Option<String>,
     /// open, closed or all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     state: Option<String>,
     #[arg(long)]
     tenant: Option<String>,
     /// So long before now, as 90m, 24h or 7d; else all.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     since: Option<String>,
-    /// Rows at most.
-    #[arg(long, default_value_t = 100)]
-    limit: u64,
+    /// Rows at most; 100 unless said, in CSV 10,000.
+    #[arg(long, conflicts_with = "follow")]
+    limit: Option<u64>,
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
     #[command(flatten)]
@@ -48,17 +48,17 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         ("state", flags.state.clone()),
         ("tenant", flags.tenant.clone()),
         ("since", flags.since.clone()),
-        ("limit", Some(flags.limit.to_string())),
     ]);
     if flags.follow {
         return follow(flags, &client);
     }
-    print(&client, "alerts", &parameters, &COLUMNS, flags.output)?;
+    print(&client, "alerts", &parameters, flags.limit, &COLUMNS, flags.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Shows each alert once.
 fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
+    may_follow(flags.output)?;
     let last = client.get("alerts", &given([("limit", Some("1".into()))]))?;
     let id = |row: Option<&Value>| row.and_then(|row| row["id"].as_str()).map(str::to_owned);
     let mut cursor = id(rows(&last).first());
@@ -75,8 +75,8 @@ fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
         for row in rows(&found) {
             print_row(row, &COLUMNS, flags.output);
         }
-        cursor = id(rows(&found).last()).or(cursor);
-        if rows(&found).is_empty() {
+        cursor = found["next_cursor"].as_str().map(str::to_owned).or_else(|| id(rows(&found).last())).or(cursor);
+        if found["next_cursor"].is_null() && rows(&found).is_empty() {
             std::thread::sleep(FOLLOW_EVERY);
         }
     }

@@ -47,7 +47,10 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let planned = ask(true)?;
     let changes = planned["changes"].as_array().map_or(&[][..], Vec::as_slice);
     if !flags.form.is_json() {
-        print!("{}", plan(changes));
+        let shown = write!(std::io::stdout(), "{}", plan(changes));
+        if flags.dry_run {
+            shown?;
+        } // else it is done, whether or not anybody reads what
     }
     if flags.dry_run || changes.is_empty() {
         shown(flags, &planned);

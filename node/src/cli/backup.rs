@@ -149,8 +149,9 @@ fn make(flags: &Flags, to: &Path) -> Result<(), Failure> {
     if to.exists() {
         return Err(format!("{}: it is there already, and a backup overwrites nothing", to.display()).into());
     }
-    let part = PathBuf::from(format!("{}.part", to.display()));
-    let file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&part).map_err(named(&part))?;
+    // of this process alone: another may be at it
+    let part = PathBuf::from(format!("{}.{}.part", to.display(), std::process::id()));
+    let file = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(named(&part))?;
     let mut out = BufWriter::new(file);
     let made = match &flags.data {
         Some(data) => offline(data, &recipients, &mut out),
@@ -164,6 +165,10 @@ fn make(flags: &Flags, to: &Path) -> Result<(), Failure> {
             return Err(why);
         }
     };
+    if to.exists() {
+        let _ = std::fs::remove_file(&part); // the other one is whole
+        return Err(format!("{}: it came to be there meanwhile, and a backup overwrites nothing", to.display()).into());
+    }
     std::fs::rename(&part, to).map_err(named(to))?;
     let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(named(folder))?;

@@ -2,14 +2,18 @@
 
 use super::{
     Failure,
-    client::{Client, Connection, given},
-    list::{print, print_row, rows},
+    client::{Client, Connection, escaped, given},
+    list::{may_follow, print, print_row, rows, some},
     table::Column,
     usage::{Form, Only},
 };
 use clap::Args;
 use serde_json::Value;
-use std::{collections::BTreeSet, process::ExitCode, time::Duration};
+use std::{
+    collections::BTreeSet,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 #[derive(Args)]
 pub struct Flags {
@@ -20,7 +24,7 @@ pub struct Flags {
     #[arg(long, value_name = "CALL", conflicts_with = "follow")]
     bodies: Option<String>,
     /// So long before now, as 90m, 24h or 7d; else a day.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "follow")]
     since: Option<String>,
     /// open, ok, failed, aborted, released, orphaned; several separated by commas.
     #[arg(long)]
@@ -33,9 +37,15 @@ pub struct Flags {
     /// Of the W3C trace that calls belong to.
     #[arg(long)]
     trace_id: Option<String>,
-    /// Rows at most.
-    #[arg(long, default_value_t = 100)]
-    limit: u64,
+    /// From this time or day (UTC) on.
+    #[arg(long, conflicts_with_all = ["follow", "since"])]
+    from: Option<String>,
+    /// Before this time or day (UTC).
+    #[arg(long, conflicts_with = "follow")]
+    until: Option<String>,
+    /// Rows at most; 100 unless said, in CSV 10,000.
+    #[arg(long, conflicts_with = "follow")]
+    limit: Option<u64>,
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
     #[command(flatten)]
@@ -57,6 +67,10 @@ const COLUMNS: [Column; 11] = [
 ];
 /// New calls are asked for so often.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// A call bears the time at which its head came, and is seen once it is admitted: its body may take a minute. So far back is looked again,
+const SWEPT: &str = "2m";
+/// so often.
+const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// Calls that are waited for at most; what is older than so many is shown as it is.
 const WAITED_FOR_MAX: usize = 1_000;
 
@@ -72,16 +86,20 @@ impl Flags {
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;
     if let Some(call) = &flags.bodies {
-        println!("{:#}", client.get(&format!("calls/{call}/bodies"), &[])?);
+        println!("{:#}", client.get(&format!("calls/{}/bodies", escaped(call)), &[])?);
         return Ok(ExitCode::SUCCESS);
     }
-    let mut parameters =
-        given([("since", flags.since.clone()), ("status", flags.status.clone()), ("limit", Some(flags.limit.to_string()))]);
+    let mut parameters = given([
+        ("since", flags.since.clone()),
+        ("from", flags.from.clone()),
+        ("until", flags.until.clone()),
+        ("status", flags.status.clone()),
+    ]);
     parameters.extend(flags.narrowing());
     if flags.follow {
         return follow(flags, &client);
     }
-    print(&client, "calls", &parameters, &COLUMNS, flags.output)?;
+    print(&client, "calls", &parameters, flags.limit, &COLUMNS, flags.output)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -91,35 +109,55 @@ fn text(value: &Value) -> String {
 
 /// Shows each call once, when it is no longer open.
 fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
-    let last = client.get("calls", &given([("limit", Some("1".into()))]))?;
-    let mut cursor = rows(&last).first().map(|row| text(&row["id"]));
-    let mut open: BTreeSet<String> = BTreeSet::new();
-    loop {
-        let mut parameters = given([("order", Some("time".into())), ("limit", Some("1000".into())), ("cursor", cursor.clone())]);
+    may_follow(flags.output)?;
+    let asked = |more: [(&'static str, Option<String>); 1]| {
+        let mut parameters = given([("order", Some("time".into()))]);
+        parameters.extend(given(more));
         parameters.extend(flags.narrowing());
-        let found = client.get("calls", &parameters)?;
-        cursor = rows(&found).last().map(|row| text(&row["id"])).or(cursor);
-        let mut ended = Vec::new();
-        for id in open.clone() {
-            let row = client.get(&format!("calls/{id}"), &[])?;
-            if row["status"] != "open" || open.len() > WAITED_FOR_MAX {
-                open.remove(&id);
-                ended.push(row);
-            }
-        }
-        for row in rows(&found) {
+        some(client, "calls", &parameters, u64::MAX)
+    };
+    let ids = |found: &Value| -> BTreeSet<String> { rows(found).iter().map(|row| text(&row["id"])).collect() };
+    let before = asked([("since", Some(SWEPT.into()))])?;
+    let (mut seen, mut open, mut swept) = (ids(&before), BTreeSet::new(), Instant::now());
+    let mut cursor = match seen.last() {
+        Some(last) => Some(last.clone()),
+        None => rows(&client.get("calls", &given([("limit", Some("1".into()))]))?).first().map(|row| text(&row["id"])),
+    };
+    loop {
+        let is_sweep = swept.elapsed() >= SWEEP_EVERY;
+        let found = if is_sweep { asked([("since", Some(SWEPT.into()))])? } else { asked([("cursor", cursor.clone())])? };
+        let mut ended = ended(client, &mut open)?;
+        for row in rows(&found).iter().filter(|row| !seen.contains(text(&row["id"]).as_str())) {
             if row["status"] == "open" {
                 open.insert(text(&row["id"]));
             } else {
                 ended.push(row.clone());
             }
         }
+        let now = ids(&found);
+        cursor = now.last().cloned().max(cursor);
+        if is_sweep {
+            (seen, swept) = (now, Instant::now());
+        } else {
+            seen.extend(now);
+        }
         let wanted = |row: &&Value| flags.status.as_ref().is_none_or(|wanted| wanted.split(',').any(|status| row["status"] == status));
         for row in ended.iter().filter(wanted) {
             print_row(row, &COLUMNS, flags.output);
         }
-        if rows(&found).is_empty() {
-            std::thread::sleep(FOLLOW_EVERY);
+        std::thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+/// Those of the open ones that are open no longer, or are too many to be waited for.
+fn ended(client: &Client, open: &mut BTreeSet<String>) -> Result<Vec<Value>, Failure> {
+    let mut ended = Vec::new();
+    for id in open.clone() {
+        let row = client.get(&format!("calls/{id}"), &[])?;
+        if row["status"] != "open" || open.len() > WAITED_FOR_MAX {
+            open.remove(&id);
+            ended.push(row);
         }
     }
+    Ok(ended)
 }

@@ -65,7 +65,7 @@ impl Client {
     /// # Errors
     /// There is no token, the environment's proxies or roots of trust cannot be read, or the token cannot be a header.
     pub fn open(connection: &Connection) -> Result<Client, Failure> {
-        let token = connection.token.as_deref().filter(|token| !token.is_empty());
+        let token = connection.token.as_deref().map(str::trim).filter(|token| !token.is_empty());
         let token = token.ok_or("there is no administrator's token: set TOLLGATE_TOKEN or give --token (a node prints one at its start unless TOLLGATE_ADMIN_TOKEN is set)")?;
         let setup = Setup::load(Outbound::from_vars(|name| std::env::var(name).ok())?)?;
         let base_url = connection.url.trim_end_matches('/').to_owned();
@@ -111,6 +111,20 @@ impl Client {
     /// See [`Client::get`].
     pub fn get_as(&self, form: &'static str, path: &str, parameters: &Parameters) -> Result<Bytes, Failure> {
         self.ask(Method::GET, path, Said { parameters, accept: Some(form), ..Said::default() })
+    }
+
+    /// `GET /api/v1/…` of a list, as CSV; false: there are more rows.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn csv(&self, path: &str, parameters: &Parameters) -> Result<(Bytes, bool), Failure> {
+        let path = format!("/api/v1/{path}{}", query(parameters));
+        let (answer, body) = self.exchanged(&Method::GET, &path, &self.headers("text/csv"), &[])?;
+        if answer.status.is_success() {
+            Ok((body, !answer.headers.contains_key("x-tollgate-next-cursor")))
+        } else {
+            Err(Refused { status: answer.status, said: body }.into())
+        }
     }
 
     /// `GET /api/v1/…`, written out as it comes.
@@ -170,8 +184,8 @@ impl Client {
         headers.extend(said.headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value))));
         let body: Vec<Bytes> = said.body.into_iter().map(|(_, body)| body).collect();
         let path = format!("/api/v1/{path}{}", query(said.parameters));
-        let (status, body) = self.exchanged(&method, &path, &headers, &body)?;
-        if status.is_success() { Ok(body) } else { Err(Refused { status, said: body }.into()) }
+        let (answer, body) = self.exchanged(&method, &path, &headers, &body)?;
+        if answer.status.is_success() { Ok(body) } else { Err(Refused { status: answer.status, said: body }.into()) }
     }
 
     fn headers(&self, accept: &'static str) -> HeaderMap {
@@ -187,7 +201,7 @@ impl Client {
     }
 
     /// Sends it, and once more where surely nothing was sent; what changes nothing also where that is not sure.
-    fn exchanged(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[Bytes]) -> Result<(StatusCode, Bytes), Failure> {
+    fn exchanged(&self, method: &Method, path: &str, headers: &HeaderMap, body: &[Bytes]) -> Result<(Head, Bytes), Failure> {
         let mut waits = AGAIN_AFTER.into_iter();
         loop {
             let request = self.request(method.clone(), path, headers.clone(), body);
@@ -204,14 +218,20 @@ impl Client {
         }
     }
 
-    async fn exchange(&self, request: WireRequest) -> Result<(StatusCode, Bytes), WireFault> {
+    async fn exchange(&self, request: WireRequest) -> Result<(Head, Bytes), WireFault> {
         let mut answer = self.wire.send(request).await?;
         let mut body = BytesMut::new();
         while let Some(piece) = poll_fn(|context| answer.body.poll_next(context)).await {
             body.extend_from_slice(&piece?);
         }
-        Ok((answer.status, body.freeze()))
+        Ok((Head { status: answer.status, headers: answer.headers }, body.freeze()))
     }
+}
+
+/// What stands before the body of an answer.
+struct Head {
+    status: StatusCode,
+    headers: HeaderMap,
 }
 
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");

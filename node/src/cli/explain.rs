@@ -2,7 +2,7 @@
 
 use super::{
     Failure,
-    client::{Client, Connection},
+    client::{Client, Connection, escaped},
     say::Output,
     table::table,
 };
@@ -22,7 +22,7 @@ pub struct Flags {
 
 /// Exit code 1 if the decision, made again, is another one.
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
-    let call = Client::open(&flags.node)?.get(&format!("calls/{}/explain", flags.call), &[])?;
+    let call = Client::open(&flags.node)?.get(&format!("calls/{}/explain", escaped(&flags.call)), &[])?;
     let explanation = &call["explanation"];
     if flags.form.is_json() {
         println!("{call:#}");

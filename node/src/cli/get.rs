@@ -4,6 +4,7 @@ use super::{
     Failure,
     client::{Client, Connection, given},
     kinds::{self, Kind},
+    say::notice,
     table::table,
 };
 use clap::{Args, ValueEnum};
@@ -12,7 +13,7 @@ use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Flags {
-    /// Singular or short, too: ten, sc, k, prov, mod, tok, bud.
+    /// Singular or short, too: ten, sc, k, prov, mod, hook, tok, bud.
     #[arg(value_enum)]
     kind: Kind,
     #[command(flatten)]
@@ -62,9 +63,13 @@ pub fn list(kind: Kind, flags: &Listed) -> Result<(), Failure> {
 
 fn shown(client: &Client, kind: Kind, rows: &[Value]) -> Result<String, Failure> {
     let month = match kind {
-        Kind::Keys if !rows.is_empty() => client.list("usage", &given([("group_by", Some("key".into()))]))?,
-        _ => Vec::new(),
+        Kind::Keys if !rows.is_empty() => client.list("usage", &given([("group_by", Some("key".into()))])),
+        _ => Ok(Vec::new()),
     };
+    let month = month.unwrap_or_else(|why| {
+        notice(&format!("this month's use is not seen: {why}"));
+        Vec::new()
+    });
     let rows: Vec<Value> = rows.iter().map(|row| kinds::dressed(row, &month)).collect();
     Ok(table(kind.columns(), &rows))
 }

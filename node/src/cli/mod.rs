@@ -155,7 +155,7 @@ pub fn run(cli: Cli) -> ExitCode {
     crate::telemetry::flush();
     match done {
         Ok(code) => code,
-        Err(why) if say::is_reader_gone(&why) => ExitCode::SUCCESS,
+        Err(why) if say::is_reader_gone(&why) => ExitCode::from(say::READER_GONE),
         Err(why) => {
             eprintln!("tollgate: {why}");
             ExitCode::FAILURE

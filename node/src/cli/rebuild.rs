@@ -2,7 +2,7 @@
 
 use super::{
     Failure,
-    client::{Client, Connection, given},
+    client::{Client, Connection, escaped, given},
     progress::Progress,
     say::Output,
 };
@@ -12,7 +12,7 @@ use std::{process::ExitCode, time::Duration};
 
 #[derive(Args)]
 pub struct Flags {
-    /// usage, calls, budgets, audit or providers.
+    /// usage, calls, budgets, audit, providers or alerts.
     name: String,
     /// Does not wait until it is done.
     #[arg(long)]
@@ -27,7 +27,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let client = Client::open(&flags.node)?;
-    let path = format!("projections/{}", flags.name);
+    let path = format!("projections/{}", escaped(&flags.name));
     let before = client.get(&path, &[])?["rebuilds"].as_u64();
     client.post(&format!("{path}/rebuild"), &[], Bytes::new())?;
     if flags.no_wait {
@@ -36,9 +36,6 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let progress = Progress::start("rebuild", "events");
     loop {
         let now = client.get(&path, &[])?;
-        if now["status"] == "failed" {
-            return Err(format!("{}: {}", flags.name, now["why"].as_str().unwrap_or_default()).into());
-        }
         if now["rebuilds"].as_u64() > before {
             drop(progress);
             let digest = client.get(&path, &given([("digest", Some("true".into()))]))?;
@@ -49,6 +46,9 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
             }
             println!("{} is built anew; rows at {at}: sha256 {hex}", flags.name);
             return Ok(ExitCode::SUCCESS);
+        }
+        if now["status"] != "rebuilding" {
+            return Err(format!("{}: {}", flags.name, now["why"].as_str().unwrap_or("it was not built anew; did the node restart?")).into());
         }
         std::thread::sleep(LOOK_EVERY);
     }

@@ -50,7 +50,7 @@ pub struct Flags {
     #[command(flatten)]
     form: Output,
     /// Compares with this running node, and names the first event that differs.
-    #[arg(long, value_name = "URL", requires = "token")]
+    #[arg(long, value_name = "URL", requires = "token", conflicts_with_all = ["tenant", "events"])]
     diff: Option<String>,
     /// The administrator's token of that node.
     #[arg(long, env = "TOLLGATE_TOKEN", hide_env_values = true)]
@@ -197,6 +197,9 @@ impl Until {
 
 fn replay(flags: &Flags, history: &History, until: Option<Until>) -> Result<ExitCode, Failure> {
     let (mut state, mut out) = (State::default(), BufWriter::new(std::io::stdout().lock()));
+    if let Some(name) = flags.tenant.as_deref().filter(|_| flags.events) {
+        journal::look(&history.journal, |state| find(state, name).map(drop))?;
+    }
     let cluster = history.cluster();
     let progress = Progress::start("replay", "events");
     progress.of(journal::look(&history.journal, State::position));
@@ -299,6 +302,9 @@ fn diff(history: &History, url: &str, token: &str, until: Option<Until>) -> Resu
         for (record, theirs) in records.iter().zip(&theirs) {
             state.replay(record)?;
             let ours = history.rendered(record, &cluster);
+            if ours["id"] != theirs["id"] {
+                return Err("the node does not show every event to this token: use one of the platform".into());
+            }
             if ours["data"] != theirs["data"]
                 || ours["type"] != theirs["type"]
                 || ours["time"] != theirs["time"]

@@ -27,7 +27,7 @@ pub struct Flags {
     #[arg(long, env = "TOLLGATE_DATA_DIR")]
     data: PathBuf,
     /// The master key of the cluster that was backed up, to be put beside the data; else give it to `serve`.
-    #[arg(long, value_name = "FILE", env = "TOLLGATE_MASTER_KEY_FILE")]
+    #[arg(long, value_name = "FILE")]
     master_key_file: Option<PathBuf>,
 }
 

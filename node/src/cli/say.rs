@@ -70,15 +70,22 @@ fn painted(colour: Colour, text: &str) -> String {
     format!("\u{1b}[{code}m{text}\u{1b}[0m")
 }
 
-/// A reader that has gone, as `head` does, is no fault: the process ends without a word.
+/// What a shell says of a process that SIGPIPE ended.
+pub const READER_GONE: u8 = 141;
+
+/// A reader that has gone, as `head` does: the process ends without a word, as SIGPIPE would end it. What cannot be printed otherwise is told
+/// in one line.
 pub fn end_with_the_reader() {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>();
-        if said.is_some_and(|said| said.starts_with("failed printing to stdout") && said.contains("Broken pipe")) {
-            std::process::exit(0);
+        match panic.payload().downcast_ref::<String>().filter(|said| said.starts_with("failed printing to stdout")) {
+            Some(said) if said.contains("Broken pipe") => std::process::exit(READER_GONE.into()),
+            Some(said) => {
+                drop(writeln!(std::io::stderr(), "tollgate: {said}")); // nobody hears it: the code says it
+                std::process::exit(1);
+            }
+            None => usual(panic),
         }
-        usual(panic);
     }));
 }
 

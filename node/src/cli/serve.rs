@@ -26,7 +26,7 @@ use journal::{
 };
 use projections::Projections;
 use raft::RaftJournal;
-use std::{convert::Infallible, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
+use std::{convert::Infallible, io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode, sync::Arc, time::Duration};
 use store::{DataDir, DataDirFault, RealDisk};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -130,7 +130,7 @@ pub fn run(flags: Flags) -> Result<ExitCode, Failure> {
     doors.extend(admin_listen.map(|address| Door { address, doors: Doors::Admin }));
     let reactors: Vec<_> = (0..lanes).map(|lane| reactor(plan.clone(), lane, doors.clone())).collect::<Result<_, _>>()?;
     drop(plan);
-    println!("tollgate listens on http://{listen}");
+    tell(&format!("tollgate listens on http://{listen}"));
     let code = main.block_on(async {
         tokio::select! {
             code = until_told(&core, &places) => code,
@@ -235,7 +235,7 @@ fn free_address(address: SocketAddr) -> Result<SocketAddr, Failure> {
 fn admin_token(vars: &dyn Fn(&str) -> Option<String>) -> String {
     vars("TOLLGATE_ADMIN_TOKEN").filter(|token| !token.is_empty()).unwrap_or_else(|| {
         let token = format!("tg-admin-{:032x}", SystemEntropy.draw());
-        println!("administrator's token (shown once; set TOLLGATE_ADMIN_TOKEN to choose it): {token}");
+        tell(&format!("administrator's token (shown once; set TOLLGATE_ADMIN_TOKEN to choose it): {token}"));
         token
     })
 }
@@ -262,10 +262,15 @@ async fn configure(
     let applied = applied.map_err(apply_failure)?;
     for (key, secret) in &applied.secrets {
         let what = if key.starts_with("webhook ") { key.clone() } else { format!("key {key}") };
-        println!("{what} (shown once): {secret}");
+        tell(&format!("{what} (shown once): {secret}"));
     }
     tracing::info!(changes = applied.changes.len(), position = %applied.position, "the configuration is applied");
     Ok(())
+}
+
+/// On standard output, which a node can do without.
+fn tell(line: &str) {
+    drop(writeln!(std::io::stdout(), "{line}"));
 }
 
 fn apply_failure(fault: ApplyFault) -> Failure {

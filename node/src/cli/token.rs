@@ -2,9 +2,11 @@
 
 use super::{
     Failure,
-    client::{Client, Connection},
+    client::{Client, Connection, escaped},
+    get::{self, Listed},
+    kinds::Kind,
     say::{Output, notice},
-    table::{Column, table},
+    table::Column,
 };
 use crate::world::WallClock;
 use clap::{Args, Subcommand};
@@ -18,7 +20,7 @@ pub enum Verb {
     /// Makes a token, and shows its secret this once.
     Create(Create),
     /// All tokens, those that are revoked too.
-    List(List),
+    List(Listed),
     /// Revokes a token, for good.
     Revoke(Revoke),
 }
@@ -35,14 +37,6 @@ pub struct Create {
     /// A time, or so long from now, as 90d.
     #[arg(long)]
     expires: Option<String>,
-    #[command(flatten)]
-    form: Output,
-    #[command(flatten)]
-    node: Connection,
-}
-
-#[derive(Args)]
-pub struct List {
     #[command(flatten)]
     form: Output,
     #[command(flatten)]
@@ -71,10 +65,10 @@ pub const COLUMNS: [Column; 7] = [
 pub fn run(verb: &Verb) -> Result<ExitCode, Failure> {
     match verb {
         Verb::Create(flags) => create(flags)?,
-        Verb::List(flags) => list(flags)?,
+        Verb::List(flags) => get::list(Kind::Tokens, flags)?,
         Verb::Revoke(flags) => {
             let client = Client::open(&flags.node)?;
-            let token = client.delete(&format!("tokens/{}", live(&client, &flags.id)?))?;
+            let token = client.delete(&format!("tokens/{}", escaped(&live(&client, &flags.id)?)))?;
             println!("{} is revoked", token["name"].as_str().unwrap_or_default());
         }
     }
@@ -120,16 +114,6 @@ fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let span = span("d", 86_400).or_else(|| span("h", 3_600)).or_else(|| span("m", 60));
     let at = Timestamp::parse(text).or_else(|| span.map(|seconds| now.plus(Duration::from_secs(seconds))));
     at.ok_or_else(|| format!("`{text}` is no time such as 2027-01-01T00:00:00Z, and no span such as 90d, 12h or 30m").into())
-}
-
-fn list(flags: &List) -> Result<(), Failure> {
-    let answer = Client::open(&flags.node)?.get("tokens", &[("limit", "1000".into())])?;
-    if flags.form.is_json() {
-        println!("{answer:#}");
-    } else {
-        print!("{}", table(&COLUMNS, answer["data"].as_array().map_or(&[], Vec::as_slice)));
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -3,10 +3,11 @@
 use super::{
     Failure,
     client::{Client, Connection, given},
-    table::{Column, table},
+    list::print,
+    table::Column,
 };
 use clap::{Args, ValueEnum};
-use std::{io::Write, process::ExitCode};
+use std::process::ExitCode;
 
 #[derive(Args)]
 pub struct Flags {
@@ -30,9 +31,9 @@ pub struct Flags {
     /// time, name, -cost, -tokens or -calls.
     #[arg(long, allow_hyphen_values = true)]
     order: Option<String>,
-    /// Rows at most.
-    #[arg(long, default_value_t = 1_000)]
-    limit: u64,
+    /// Rows at most; 1,000 unless said, in CSV 10,000.
+    #[arg(long)]
+    limit: Option<u64>,
     #[arg(short, long, value_enum, default_value_t = Form::Table)]
     output: Form,
     #[command(flatten)]
@@ -111,24 +112,13 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
         ("until", flags.until.clone()),
         ("step", flags.step.clone()),
         ("order", flags.order.clone()),
-        ("limit", Some(flags.limit.to_string())),
     ]);
     parameters.extend(flags.only.parameters());
-    if flags.output == Form::Csv {
-        std::io::stdout().write_all(&client.get_as("text/csv", "usage", &parameters)?)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let answer = client.get("usage", &parameters)?;
-    if flags.output == Form::Json {
-        println!("{answer:#}");
-        return Ok(ExitCode::SUCCESS);
-    }
     let times = flags.step.iter().map(|_| ("START", "start"));
     let names = NAMES.into_iter().filter(|(_, name)| flags.by.iter().any(|by| by.trim() == *name));
     let columns: Vec<Column> = times.chain(names).chain(FIGURES).collect();
-    print!("{}", table(&columns, super::list::rows(&answer)));
-    if answer["has_more"] == true {
-        super::say::notice("there is more: ask with a larger --limit, or by fewer dimensions");
-    }
+    const ROWS: u64 = 1_000;
+    let limit = flags.limit.or((flags.output != Form::Csv).then_some(ROWS));
+    print(&client, "usage", &parameters, limit, &columns, flags.output)?;
     Ok(ExitCode::SUCCESS)
 }

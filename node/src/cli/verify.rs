@@ -43,7 +43,14 @@ const LINES_MAX: usize = 50;
 pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     match (&flags.backup, &flags.identity) {
         (Some(path), Some(identity)) => {
-            println!("whole: {}", backup::told(&backup::check(path, identity)?));
+            let manifest = backup::check(path, identity)?;
+            if flags.form.is_json() {
+                let (head, books) = (manifest.head_text(), format!("{:032x}", manifest.digests.books));
+                let what = json!({"object": "verification", "whole": true, "events": manifest.n, "head": head, "books": books});
+                println!("{what:#}");
+            } else {
+                println!("whole: {}", backup::told(&manifest));
+            }
             Ok(ExitCode::SUCCESS)
         }
         _ => directory(flags),

@@ -87,6 +87,8 @@ impl Ask {
         };
         let split = text.len().checked_sub(1).and_then(|at| text.split_at_checked(at));
         let span = split.and_then(|(count, unit)| Some(Duration::from_secs(count.parse::<u32>().ok().map(u64::from)? * seconds(unit)?)));
+        const LONGEST: Duration = Duration::from_secs(1_000 * 365 * 86_400);
+        let span = span.filter(|span| *span <= LONGEST);
         span.map(Some).ok_or_else(|| Problem::parameter(name, format!("`{text}` is no span such as 90m, 24h or 7d")))
     }
 
@@ -129,7 +131,8 @@ impl Ask {
             None => Ok(()),
             Some(name) => {
                 let known: Vec<&str> = self.known.iter().copied().collect();
-                Err(Problem::parameter(name, format!("this takes {}", known.join(", "))))
+                let takes = if known.is_empty() { "no parameter".into() } else { known.join(", ") };
+                Err(Problem::parameter(name, format!("this takes {takes}")))
             }
         }
     }

@@ -68,6 +68,7 @@ fn reason(row: &Call, id: CallId, log: Option<Arc<events::policy::RequestLog>>, 
 pub(crate) async fn erase(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
         let access = asking.let_in(Need::Configure).await?;
+        asking.ask().end()?;
         let (entry, _) = entries::found(&asking, "tenant", &name, &access).await?;
         let StreamId::Tenant(id) = entry.id else { return Err(Problem::not_found("this is no tenant")) };
         asking.app.administration.erase_bodies(id, access.principal).await.map_err(not_recorded)?;

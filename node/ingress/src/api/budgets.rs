@@ -15,7 +15,7 @@ use serde_json::{Map, Value, json};
 
 /// `GET /api/v1/budgets`: all that are not closed, each with its window of now.
 pub(crate) async fn list(asking: Asking) -> Response {
-    let question = |Question { ask, now, .. }: Question<'_>| Ok((Chosen::read(ask), now, ask.flag("closed")?));
+    let question = |Question { ask, now, .. }: Question<'_>| Ok((Chosen::read_owners(ask), now, ask.flag("closed")?));
     let rows = |(chosen, now, closed): (Chosen, Timestamp, bool), wanted: Wanted, snapshot: &Snapshot<'_>, access: &Access| {
         let budgets = of_now(snapshot, &chosen, access, now, closed)?;
         let show = |(id, budget, start, window): Now<'_>| shown(id, budget, start, &window, budget.terms.limit, snapshot.world);

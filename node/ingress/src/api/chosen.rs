@@ -50,6 +50,12 @@ impl Chosen {
         Chosen { user, ..Chosen::read(ask) }
     }
 
+    /// Of lists that know whose something is.
+    pub fn read_owners(ask: &mut Ask) -> Chosen {
+        let mut text = |name| ask.text(name).map(str::to_owned);
+        Chosen { tenant: text("tenant"), scope: text("scope"), key: text("key"), ..Chosen::default() }
+    }
+
     /// Of lists that know nothing but tenants.
     pub fn read_tenant(ask: &mut Ask) -> Chosen {
         Chosen { tenant: ask.text("tenant").map(str::to_owned), ..Chosen::default() }
@@ -79,7 +85,9 @@ impl Chosen {
             called.map(|(id, _)| *id).collect()
         })?;
         let providers = ids("provider", self.provider.as_deref(), |wanted| {
-            let called = books.providers.iter().filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted);
+            let is_open = |tenant: Option<TenantId>| tenant.is_none_or(|tenant| access.sees(Some(tenant)));
+            let seen = books.providers.iter().filter(|(_, provider)| is_open(provider.settings.tenant));
+            let called = seen.filter(|(id, provider)| id.to_string() == wanted || provider.settings.name == wanted);
             called.map(|(id, _)| *id).collect()
         })?;
         let users = self.user.as_ref().map(|(names, hasher)| {
@@ -104,10 +112,17 @@ impl Chosen {
     }
 }
 
+/// Each is looked for among all.
+const NAMES_MAX: usize = 100;
+
 fn ids<Id: Ord>(parameter: &str, text: Option<&str>, each: impl Fn(&str) -> BTreeSet<Id>) -> Result<Option<BTreeSet<Id>>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let mut all = BTreeSet::new();
-    for name in text.split(',').map(str::trim) {
+    let names: BTreeSet<&str> = text.split(',').map(str::trim).collect();
+    if names.len() > NAMES_MAX {
+        return Err(Problem::parameter(parameter, format!("at most {NAMES_MAX} names")));
+    }
+    for name in names {
         let found = each(name);
         if found.is_empty() {
             return Err(Problem::parameter(parameter, format!("there is no {parameter} `{name}`")));

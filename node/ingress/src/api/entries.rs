@@ -34,11 +34,14 @@ pub(crate) const KINDS: [(&str, &str); 6] =
 /// What a tenant's own administrators may write.
 const OF_TENANTS: [&str; 2] = ["scope", "key"];
 
-/// Everything that is configured, as somebody may know it.
-fn entries(state: &Books, within: Option<TenantId>) -> Vec<Entry> {
+/// What is configured of a kind, as somebody may know it, and is wanted by id, name and tenant.
+fn entries(state: &Books, within: Option<TenantId>, kind: &str, wanted: &export::Wanted<'_>) -> Vec<Entry> {
     match within {
-        None => export::entries(state),
-        Some(tenant) => export::entries(&state.seen_by(tenant)).into_iter().filter(|entry| entry.tenant == within).collect(),
+        None => export::entries_of(state, kind, wanted),
+        Some(tenant) => {
+            let own = |id: StreamId, name: &str, of: Option<TenantId>| of == within && wanted(id, name, of);
+            export::entries_of(&state.seen_by(tenant), kind, &own)
+        }
     }
 }
 
@@ -56,8 +59,8 @@ pub(crate) async fn list(asking: Asking) -> Response {
         let kind = kind_of(&asking.uri);
         let (form, now) = (wanted.form, asking.now());
         let page = asking.look(move |state| {
-            let seen = entries(state, access.tenant).into_iter().filter(|entry| entry.kind == kind);
-            Page::part(seen.collect(), &wanted, |entry| shown(&entry, state, now))
+            let seen = entries(state, access.tenant, kind, &|_, _, _| true);
+            Page::part(seen, &wanted, |entry| shown(&entry, state, now))
         });
         Ok(page.await??.response(form))
     };
@@ -78,6 +81,7 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
     let answer = async {
         let kind = kind_of(&asking.uri);
         let (access, body) = sent.with(let_in_writer(&asking, kind).await).await?;
+        asking.ask().end()?;
         let known = find(&asking, kind, &name, &access).await?.map(|(entry, _)| entry);
         if known.is_none() && OF_TENANTS.contains(&kind) {
             asking.recorded(&access, may_be_made(&asking, kind, &name, &access).await).await?;
@@ -94,7 +98,7 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
         }
         let expected: Expected = match &known {
             Some(entry) if secret_from_before(&asking, entry.id).await?.is_some() => Box::new(|_: &Books| true), // it was as expected then
-            known => expected(kind, known.as_ref().map(|entry| entry.id), &access, &asking.headers)?,
+            known => expected((kind, known.as_ref().map(|entry| entry.id), &name), &access, &asking.headers)?,
         };
         let change = EntryChange { kind, entry: spec, meant, expected, within: access.tenant };
         let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| not_set(&place(kind), fault))?;
@@ -121,8 +125,9 @@ pub(crate) async fn delete(asking: Asking, Path(name): Path<String>) -> Response
     let answer = async {
         let kind = kind_of(&asking.uri);
         let access = let_in_writer(&asking, kind).await?;
+        asking.ask().end()?; // a misspelt `dry_run` must not delete
         let (entry, _) = asking.recorded(&access, found(&asking, kind, &name, &access).await).await?;
-        let expected = expected(kind, Some(entry.id), &access, &asking.headers)?;
+        let expected = expected((kind, Some(entry.id), &name), &access, &asking.headers)?;
         let removed = match access.tenant {
             None => asking.app.administration.remove_entry(kind, entry.id, expected, access.principal).await,
             Some(tenant) => asking.app.administration.remove_within(tenant, entry.id, expected, access.principal).await,
@@ -163,6 +168,7 @@ pub(crate) async fn act(asking: Asking, Path((name, action)): Path<(String, Stri
     let answer = async {
         let need = if action == "rotate" { Need::Configure } else { Need::Operate };
         let (access, body) = sent.with(asking.let_in(need).await).await?;
+        asking.ask().end()?;
         let (entry, _) = asking.recorded(&access, found(&asking, "key", &name, &access).await).await?;
         let StreamId::Key(id) = entry.id else { return Err(Problem::not_found("this is no key")) };
         let secret = match action.as_str() {
@@ -204,7 +210,7 @@ async fn rotate(asking: &Asking, id: KeyId, access: &Access, body: &[u8]) -> Res
     check_secret(&secret).map_err(|why| Problem::parameter("secret", why))?;
     let overlap = overlap(turn.overlap.as_deref())?;
     let until = (!overlap.is_zero()).then(|| asking.now().plus(overlap));
-    let expected = expected("key", Some(StreamId::Key(id)), access, &asking.headers)?;
+    let expected = expected(("key", Some(StreamId::Key(id)), ""), access, &asking.headers)?;
     let rotated = asking.app.administration.rotate_key(id, Rotation { secret, until, expected }, access.principal).await;
     rotated.map_err(|fault| not_set("", fault))?;
     Ok(made)
@@ -227,12 +233,14 @@ fn overlap(text: Option<&str>) -> Result<Duration, Problem> {
 async fn find(asking: &Asking, kind: &'static str, name: &str, access: &Access) -> Result<Option<(Entry, Value)>, Problem> {
     let (wanted, within, now) = (name.to_owned(), access.tenant, asking.now());
     let matching = asking.look(move |state| {
-        let is_wanted = |entry: &Entry| {
-            let called = naming::is_called(&wanted, &entry.id.to_string(), &entry.name, entry.tenant, state);
-            entry.kind == kind && called
-        };
-        let found = entries(state, within).into_iter().filter(is_wanted);
-        found.map(|entry| (entry.clone(), shown(&entry, state, now))).collect::<Vec<_>>()
+        let is_wanted =
+            |id: StreamId, name: &str, tenant: Option<TenantId>| naming::is_called(&wanted, &id.to_string(), name, tenant, state);
+        let mut found = entries(state, within, kind, &is_wanted);
+        // an id is nobody else's, whatever others are called
+        if let Some(at) = found.iter().position(|entry| entry.id.to_string() == wanted) {
+            found = vec![found.swap_remove(at)];
+        }
+        found.into_iter().map(|entry| (entry.clone(), shown(&entry, state, now))).collect::<Vec<_>>()
     });
     let mut matching = matching.await?;
     if matching.len() > 1 {
@@ -289,11 +297,19 @@ fn tagged(mut response: Response, entry: &Entry) -> Response {
 }
 
 /// What the caller says is there.
-fn expected(kind: &'static str, known: Option<StreamId>, access: &Access, headers: &HeaderMap) -> Result<Expected, Problem> {
-    let within = access.tenant;
+fn expected(
+    (kind, known, name): (&'static str, Option<StreamId>, &str),
+    access: &Access,
+    headers: &HeaderMap,
+) -> Result<Expected, Problem> {
+    let (within, name) = (access.tenant, name.to_owned());
     expecting(headers, move |state| {
-        let now = known.and_then(|id| entries(state, within).into_iter().find(|entry| entry.kind == kind && entry.id == id));
-        now.map(|entry| etag(&entry.spec))
+        let is_it = |id: StreamId, called: &str, tenant: Option<TenantId>| match known {
+            Some(known) => id == known,
+            // somebody may have made it meanwhile
+            None => naming::is_called(&name, &id.to_string(), called, tenant, state),
+        };
+        entries(state, within, kind, &is_it).first().map(|entry| etag(&entry.spec))
     })
 }
 

@@ -1,12 +1,12 @@
 //! `GET /api/v1/events?from=0&limit=1000`: the history as CloudEvents, JSON Lines. A tenant's token sees its tenant's.
 
-use super::{Access, Asking, Problem};
+use super::{Access, Asking, Problem, page::NEXT};
 use crate::App;
 use axum::{
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use events::{cloudevent, envelope::Recorded, token::Need};
+use events::{Position, cloudevent, envelope::Recorded, token::Need};
 
 const EVENTS: u64 = 1_000;
 const EVENTS_MAX: u64 = 10_000;
@@ -21,20 +21,27 @@ pub(crate) async fn list(asking: Asking) -> Response {
         // more is no mistake: whoever follows asks for much
         let limit = ask.number("limit", 1, u64::MAX)?.unwrap_or(EVENTS).min(EVENTS_MAX);
         ask.end()?;
-        let text = lines(&asking.app, &access, from, limit as usize)
+        let (text, next) = lines(&asking.app, &access, from, limit as usize)
             .await
             .map_err(|why| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "history_unreadable", why))?;
-        Ok(([(header::CONTENT_TYPE, "application/jsonl")], text).into_response())
+        let mut response = ([(header::CONTENT_TYPE, "application/jsonl")], text).into_response();
+        // what others' events leave out is no end
+        if let Some(next) = next.and_then(|next| HeaderValue::try_from(Position::new(next).to_string()).ok()) {
+            response.headers_mut().insert(NEXT, next);
+        }
+        Ok(response)
     };
     asking.answered(answer).await
 }
 
-async fn lines(app: &App, access: &Access, from: u64, limit: usize) -> Result<String, String> {
+/// The events, and where those behind them begin, if any was read.
+async fn lines(app: &App, access: &Access, from: u64, limit: usize) -> Result<(String, Option<u64>), String> {
     let core = &app.reactor.core;
     let stopping = || "this node is stopping".to_owned();
     let journal = core.journal.clone();
     let records: Vec<Recorded> =
         core.run(move |_| async move { journal.read(from, limit).await }).await.ok_or_else(stopping)?.map_err(|fault| fault.to_string())?;
+    let next = records.last().map(|last| last.envelope.n + 1);
     let mut text = String::new();
     let mut rest = records;
     while !rest.is_empty() {
@@ -47,5 +54,5 @@ async fn lines(app: &App, access: &Access, from: u64, limit: usize) -> Result<St
         text.push_str(&part.await.ok_or_else(stopping)?);
         rest = later;
     }
-    Ok(text)
+    Ok((text, next))
 }

@@ -47,7 +47,7 @@ fn explained(id: CallId, snapshot: &Snapshot<'_>, views: &Projections, access: &
     let made_again = explain::explain(&View::from_state(&world.state), admitted, &extended, finished.map(|finished| &**finished));
     let then = then(&made_again, call.at, position, views, history)?;
     let mut body = calls::shown(id, &call, snapshot.world);
-    body.insert("explanation".into(), explanation(&made_again, admitted, finished.map(|finished| &**finished), &then, &world));
+    body.insert("explanation".into(), explanation(&made_again, admitted, finished.map(|finished| &**finished), &then, &world, access));
     Ok(Value::Object(body))
 }
 
@@ -68,11 +68,14 @@ fn explanation(
     finished: Option<&call::Finished>,
     then: &Then,
     world: &World,
+    access: &Access,
 ) -> Value {
     let choices = made_again.choices.iter().map(|choice| {
         json!({"provider": choice.provider_name, "provider_id": choice.provider.to_string(), "model": choice.model, "priced": choice.price.is_some(), "left_out": choice.left_out})
     });
-    let budgets = made_again.path.iter().map(|budget| {
+    // the platform's are sums over all tenants
+    let seen = made_again.path.iter().filter(|budget| access.sees(world.state.tenant_of_owner(budget.identity.owner)));
+    let budgets = seen.map(|budget| {
         let text = |amount: Amount| amount_text(budget.identity.unit, amount);
         let held = text(admitted.ceiling.of(budget.identity.unit));
         let before = then.get(&budget.id).map(|window| {

@@ -9,7 +9,7 @@ use actors::{
 use axum::{
     body::{Body, Bytes, to_bytes},
     extract::{Request, State},
-    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, request::Parts},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -110,7 +110,13 @@ fn slot(principal: Principal, key: &[u8]) -> [u8; 16] {
 
 fn digest(parts: &Parts, body: &[u8]) -> [u8; 32] {
     let path = parts.uri.path_and_query().map_or("", |path| path.as_str());
-    Sha256::new().chain_update(format!("{} {path}\n", parts.method)).chain_update(body).finalize().into()
+    let mut digest = Sha256::new().chain_update(format!("{} {path}\n", parts.method));
+    for name in [header::IF_MATCH, header::IF_NONE_MATCH] {
+        for value in parts.headers.get_all(&name) {
+            digest = digest.chain_update(format!("{name}: ")).chain_update(value.as_bytes()).chain_update("\n");
+        }
+    }
+    digest.chain_update(body).finalize().into()
 }
 
 fn unavailable(fault: TokenFault) -> Problem {

@@ -9,7 +9,7 @@ use axum::{
 use events::limits;
 use serde_json::{Map, Value, json};
 
-const NEXT: HeaderName = HeaderName::from_static("x-tollgate-next-cursor");
+pub(super) const NEXT: HeaderName = HeaderName::from_static("x-tollgate-next-cursor");
 /// The position that rows show, where there is no room for it beside them.
 const AT: HeaderName = HeaderName::from_static("x-tollgate-position");
 

@@ -54,6 +54,7 @@ pub(crate) async fn get(asking: Asking, Path(name): Path<String>) -> Response {
 pub(crate) async fn rebuild(asking: Asking, Path(name): Path<String>) -> Response {
     let answer = async {
         asking.let_in_platform(Need::Operate).await?;
+        asking.ask().end()?;
         let view = found(&asking.app, &name)?;
         view.ask_rebuild();
         Ok((StatusCode::ACCEPTED, Json(shown(&asking.app, &view))).into_response())
@@ -70,7 +71,7 @@ fn found(app: &App, name: &str) -> Result<Arc<View>, Problem> {
 
 fn shown(app: &App, view: &View) -> Value {
     let (status, why) = match view.status() {
-        Status::Following => ("following", None),
+        Status::Following => ("following", view.not_rebuilt()),
         Status::Rebuilding => ("rebuilding", None),
         Status::Failed(why) => ("failed", Some(why)),
     };

@@ -14,8 +14,8 @@ use super::{
     Asking, Path, Sent, alerts, apply, audit, backup, bodies, budgets, calls, capabilities, document, entries, events, explain, export,
     ledger, platform, prices, projections, providers,
     route::{
-        Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, position, post, put, query,
-        range, user, word, words,
+        Route, Routes, at_least, chosen, delete, flag, get, if_match, if_none_match, names, order_by_time, owners, position, post, put,
+        query, range, user, word, words,
     },
     schema, tokens, usage, webhooks,
 };
@@ -281,7 +281,7 @@ fn questions() -> [Route; 9] {
             .says("budgets", "Budgets, each with its window of now.")
             .needs(Need::Bill)
             .takes([flag("closed", "Closed ones, too.")])
-            .takes(chosen())
+            .takes(owners())
             .lists_view::<schema::Budget>("A page of them.", &[]),
         get("/api/v1/budgets/{id}/windows", "list_budget_windows", budgets::list_windows)
             .says("budgets", "One budget in its past windows, the last first, each with the limit that it had then.")

@@ -46,6 +46,7 @@ pub(crate) async fn list(asking: Asking) -> Response {
 pub(crate) async fn create(asking: Asking, sent: Sent) -> Response {
     let answer = async {
         let (access, body) = sent.with(asking.let_in(Need::Own).await).await?;
+        asking.ask().end()?;
         let asked: Asked = serde_json::from_slice(&body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, "invalid_body", format!("the body is not {{name, role, tenant?, expires_at?}}: {error}"))
         })?;
@@ -63,6 +64,7 @@ pub(crate) async fn create(asking: Asking, sent: Sent) -> Response {
 pub(crate) async fn revoke(asking: Asking, Path(id): Path<String>) -> Response {
     let answer = async {
         let access = asking.let_in(Need::Own).await?;
+        asking.ask().end()?;
         let unknown = || Problem::not_found(format!("there is no token {id}"));
         let token: TokenId = id.parse().map_err(|_| unknown())?;
         let tenant = asking.look(move |state| state.books.tokens.get(&token).map(|token| token.settings.tenant)).await?;

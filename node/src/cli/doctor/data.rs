@@ -55,6 +55,7 @@ fn not_there(flags: &Flags) -> Vec<Check> {
         return vec![fail(what, "give a folder that may be written with --data")];
     }
     let mut checks = vec![ok(format!("{} is not there: the first start makes it", folder.display()))];
+    checks.extend(master_key::check(folder, None, true));
     checks.extend(RealDisk::new(parent).ok().map(|disk| space(&disk, flags.disk_low_mib)));
     checks.extend(file_system(parent));
     checks.push(syncs(parent));

@@ -13,13 +13,14 @@ use store::DataDir;
 /// `data`: the directory if it is there, is ours, and no node holds it; `is_new`: nothing was sealed yet.
 pub fn check(folder: &Path, data: Option<DataDir>, is_new: bool) -> Vec<Check> {
     let vars = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_named = vars("TOLLGATE_MASTER_KEY_FILE").is_some();
     let file = match (vars("TOLLGATE_MASTER_KEY"), vars("TOLLGATE_MASTER_KEY_FILE")) {
         (Some(_), _) => None,
         (None, Some(path)) => Some(path.into()),
         (None, None) => Some(folder.join("master.key")),
     };
     let mut checks: Vec<Check> = file.iter().filter_map(|path| readable_by_others(path)).collect();
-    if is_new && file.as_ref().is_some_and(|path| !path.exists()) {
+    if is_new && !is_named && file.as_ref().is_some_and(|path| !path.exists()) {
         checks.push(ok("a master key is made at the first start; keep a copy of it elsewhere"));
         return checks;
     }

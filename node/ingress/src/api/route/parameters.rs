@@ -70,13 +70,23 @@ pub(in crate::api) fn range(otherwise: &str) -> [Value; 3] {
 
 /// What a list is narrowed to.
 pub(in crate::api) fn chosen() -> [Value; 6] {
+    let [tenant, scope, key] = owners();
+    [
+        tenant,
+        scope,
+        key,
+        names("model", "Only these models, as callers asked for them."),
+        names("provider", "Only these providers."),
+        names("tag", "Only calls with one of these tags, as `app=search`."),
+    ]
+}
+
+/// Narrows by whose something is.
+pub(in crate::api) fn owners() -> [Value; 3] {
     [
         names("tenant", "Only these: names or ids, separated by commas."),
         names("scope", "Only these scopes, with everything below them."),
         names("key", "Only these keys."),
-        names("model", "Only these models, as callers asked for them."),
-        names("provider", "Only these providers."),
-        names("tag", "Only calls with one of these tags, as `app=search`."),
     ]
 }
 
