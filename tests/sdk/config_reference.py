@@ -33,7 +33,8 @@ keys:
 * `${NAME}` is filled in from the environment of whoever applies, `$$` is a dollar sign. In a provider's `headers` it is an error: they are not
   sealed. Providers' keys are stored sealed, keys' secrets as keyed hashes.
 * `keep` as a provider's `api_key`, or as the `secret` of a key or webhook, leaves what is there as it is; so does leaving the field out.
-* What the file does not name stays, unless it is applied with `--prune`. A budget is the same budget while its owner, unit, window and
+* An entry that the file does not name stays, unless it is applied with `--prune`. One that it names is what it says: a plain field that is left
+  out is as by default (no `rpm_limit`, no `request_log`); its budgets stay. A budget is the same budget while its owner, unit, window and
   `only` are the same; its limit, `hard` and `alert_at` may change under it.
 * A model's targets are tried in order. A model that no entry names can be called as `provider/model`.
 * A price is the target's, else the model's, else the catalogue's, else the provider's. Where a budget in USD covers a call, a model without

@@ -82,7 +82,7 @@ class Receiver:
             assert headers["webhook-signature"] == "v1," + base64.b64encode(hmac.new(self.key, signed, hashlib.sha256).digest()).decode()
             event = json.loads(body)
             assert event["specversion"] == "1.0" and event["id"] == headers["webhook-id"]
-            kind, alert = event["data"]["kind"], event["data"]["alert"]
+            kind, alert = event["data"]["kind"], event["data"].get("alert", event["id"])  # a test is none
             # what is over says under which id it was told
             was_told = alert in {told["id"] for told in self.taken}
             assert event["type"] == f"tollgate.alert.{kind}.v1" and alert == event["id"] or event["type"] == f"tollgate.alert.{kind}.cleared.v1" and was_told

@@ -261,7 +261,8 @@ def test_what_takes_long_shows_how_far_it_is():
 
     class Slow(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.answer({"status": "following", "rebuilds": int(time.monotonic() > self.server.done), "digest": {"at": "0:1", "sha256": "00"}})
+            is_done = time.monotonic() > self.server.done
+            self.answer({"status": "following" if is_done else "rebuilding", "rebuilds": int(is_done), "digest": {"at": "0:1", "sha256": "00"}})
 
         def do_POST(self):
             self.server.done = time.monotonic() + 2
