@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
 };
-use std::{collections::HashSet, fmt};
+use std::{collections::BTreeSet, fmt};
 
 /// A value of the file.
 #[derive(Clone, PartialEq)]
@@ -232,7 +232,7 @@ impl<'de> Visitor<'de> for NodeVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut pairs: A) -> Result<Node, A::Error> {
-        let (mut map, mut known): (Vec<(String, Node)>, HashSet<String>) = Default::default();
+        let (mut map, mut known): (Vec<(String, Node)>, BTreeSet<String>) = Default::default();
         while let Some((key, value)) = pairs.next_entry::<String, Node>()? {
             if !known.insert(key.clone()) {
                 return Err(A::Error::custom(format!("\"{key}\" stands there twice")));
