@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 pub struct Asked {
     /// Of the token and its idempotency key.
     pub slot: [u8; 16],
-    /// Of method, path and body.
+    /// Of method, path, conditions and body.
     pub digest: [u8; 32],
 }
 

@@ -178,6 +178,10 @@ pub const QUERY_WAIT: Duration = Duration::from_secs(5);
 pub const CALLS_KEPT: Duration = Duration::from_secs(90 * 24 * 3600);
 /// Rows that one question about calls looks at: what is further is on the next page.
 pub const CALLS_LOOKED_AT_MAX: usize = 100_000;
+/// Changes that one page of the audit looks at: each is read from elsewhere.
+pub const CHANGES_LOOKED_AT_MAX: usize = 20_000;
+/// Names of tenants, scopes, keys or providers in one parameter: each is looked for among all.
+pub const NAMES_ASKED_MAX: usize = 100;
 /// A question that names no position waits so long for a projection to show what is in the history by then.
 pub const QUERY_FRESH_WAIT: Duration = Duration::from_millis(500);
 

@@ -62,6 +62,7 @@ struct Target {
     key: Option<Vec<u8>>,
     position: u64,
     version: u64,
+    made_at: Timestamp,
 }
 
 impl Courier {
@@ -109,12 +110,15 @@ impl Courier {
             outcomes.map(|outcome| counter!("tollgate_webhook_deliveries_total", "webhook" => name.clone(), "outcome" => outcome));
         let lag = gauge!("tollgate_webhook_lag_events", "webhook" => name);
         let mut place = Place { position: None, sent: false, noted: 0, noted_at: Instant::now(), failures: 0 };
+        let mut version = None;
         while let Some(target) = self.target(id).await {
+            // what was passed over under other settings is not sent under these after a restart
+            place.sent |= version.replace(target.version).is_some_and(|before| before != target.version);
             let position = *place.position.get_or_insert_with(|| {
                 place.noted = target.position;
                 target.position
             });
-            let (shown, pending) = match self.pending(position, target.settings.clone()).await {
+            let (shown, pending) = match self.pending(position, target.settings.clone(), target.made_at).await {
                 Ok(found) => found,
                 Err(fault) => {
                     tracing::warn!(webhook = %id, %fault, "alerts cannot be read; deliveries wait");
@@ -165,13 +169,19 @@ impl Courier {
                 // a note that is lost: what happens from now on
                 position: noted.map_or_else(|| state.position(), u64::from_be_bytes),
                 version: state.version(StreamId::Webhook(id)),
+                made_at: webhook.made_at,
             })
         };
         self.core.look(look).await.flatten()
     }
 
     /// Up to where alerts are known, and the first thing that the webhook is to be told: position, time and body.
-    async fn pending(&self, from: u64, settings: Settings) -> Result<(u64, Option<(u64, Timestamp, String)>), projections::Fault> {
+    async fn pending(
+        &self,
+        from: u64,
+        settings: Settings,
+        made_at: Timestamp,
+    ) -> Result<(u64, Option<(u64, Timestamp, String)>), projections::Fault> {
         let view = self.projections.view(VIEW).cloned().ok_or_else(|| projections::Fault("there is no such projection".into()))?;
         if view.next() <= from {
             return Ok((view.next(), None));
@@ -179,7 +189,7 @@ impl Courier {
         let cluster = self.core.cluster.clone();
         let read = move || {
             view.read(|snapshot| {
-                let found = alerts::pending(snapshot, from, |alert| settings.takes(alert.kind, alert.tenant))?;
+                let found = alerts::pending(snapshot, from, |alert| alert.at >= made_at && settings.takes(alert.kind, alert.tenant))?;
                 let state = &snapshot.world.state;
                 let with_body = found.map(|told| (told.n, told_at(&told), cloud_event(&told, state, &cluster).to_string()));
                 Ok::<_, projections::Fault>((snapshot.next(), with_body))

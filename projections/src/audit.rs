@@ -8,7 +8,7 @@ use crate::{
     Draft, Fault, Projection, Snapshot, World,
     key::{Key, Parts},
 };
-use events::{Event, TenantId, Timestamp, codec, envelope::Recorded};
+use events::{Event, TenantId, Timestamp, codec, envelope::Recorded, limits};
 use std::{collections::BTreeSet, ops::ControlFlow};
 use store::rows::Order;
 
@@ -63,9 +63,6 @@ pub struct Query {
     pub limit: usize,
 }
 
-/// Rows that one answer looks at: each is read from elsewhere.
-const LOOKED_AT_MAX: usize = 20_000;
-
 impl Query {
     /// Answers it, and where the next page begins, if there is one.
     ///
@@ -81,7 +78,7 @@ impl Query {
         let (mut found, mut last, mut looked_at) = (Vec::new(), None, 0);
         let mut read: Result<bool, Fault> = Ok(false);
         snapshot.rows.visit(&key(from).bytes(), &key(before).bytes(), self.order, &mut |row, value| {
-            if found.len() == self.limit || looked_at == LOOKED_AT_MAX {
+            if found.len() == self.limit || looked_at == limits::CHANGES_LOOKED_AT_MAX {
                 read = Ok(true);
                 return ControlFlow::Break(());
             }

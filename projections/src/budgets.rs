@@ -39,7 +39,7 @@ pub struct Window {
     pub open_calls: i64,
     /// Orphans whose charge may still be replaced.
     pub orphans: i64,
-    /// As of the last event that counted in it.
+    /// As of the last event that counted in it while it ran.
     pub limit: Amount,
     /// The highest threshold that was alerted in it, in millionths.
     pub alerted_ppm: Option<u32>,
@@ -54,9 +54,6 @@ impl Window {
         self.overrun = self.overrun.saturating_add(other.overrun);
         self.open_calls = self.open_calls.saturating_add(other.open_calls);
         self.orphans = self.orphans.saturating_add(other.orphans);
-        if other.epoch > 0 {
-            self.limit = other.limit; // something has changed
-        }
         self.alerted_ppm = self.alerted_ppm.max(other.alerted_ppm);
         self.epoch = self.epoch.max(other.epoch);
     }
@@ -81,6 +78,7 @@ pub(crate) struct Budgets {
     holds: Pending<Hold>,
     added: BTreeMap<(BudgetId, Timestamp), Window>,
     marks: BTreeMap<(BudgetId, Timestamp), Marks>,
+    limits: BTreeMap<(BudgetId, Timestamp), Amount>,
     epoch: u64,
     /// The time of the last event.
     now: Timestamp,
@@ -110,6 +108,7 @@ impl Default for Budgets {
             holds: Pending::new(HOLDS),
             added: BTreeMap::new(),
             marks: BTreeMap::new(),
+            limits: BTreeMap::new(),
             epoch: 0,
             now: Timestamp(0),
             look_again: Timestamp(0),
@@ -158,6 +157,7 @@ impl Projection for Budgets {
                 }
             }
             window.add(&added);
+            window.limit = self.limits.remove(&(budget, start)).unwrap_or(window.limit);
             draft.put(key, &window);
         }
         Ok(())
@@ -229,7 +229,9 @@ impl Budgets {
             window.epoch = self.epoch;
         }
         change(window);
-        window.limit = budget.terms.limit;
+        if every.end(place.1).is_none_or(|end| end > self.now) {
+            self.limits.insert(place, budget.terms.limit);
+        }
     }
 
     fn hold(&mut self, budget: BudgetId, at: Timestamp, amount: Amount, calls: i64, world: &World) {

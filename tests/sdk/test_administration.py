@@ -153,6 +153,20 @@ def test_what_hangs_on_another_tenant_is_another_thing(node):
         send(node, "DELETE", f"scopes/{name}")
 
 
+def test_nothing_moves_to_another_owner(node):
+    before = get(node, "providers/sim")
+    for name, body in (("acme%2Fsim", before["spec"]), ("sim", {**before["spec"], "tenant": "acme"})):
+        refused = send(node, "PUT", f"providers/{name}", body, code=400)
+        assert refused["problems"] == [{"path": "tenant", "message": "sim belongs to the platform: that never changes"}]
+    own = send(node, "PUT", "providers/acme%2Fown", {"dialect": "openai", "base_url": "https://own.example/v1"}, code=201)
+    assert own["tenant"] == "acme" and send(node, "PUT", "providers/umbrella%2Fown", {"dialect": "openai", "base_url": "https://own.example/v1"}, code=400)
+    send(node, "PUT", "webhooks/pager", {"url": "http://127.0.0.1:9/"}, code=201)
+    assert send(node, "PUT", "webhooks/umbrella%2Fpager", {"url": "https://own.example/"}, code=400)["problems"][0]["path"] == "tenant"
+    assert get(node, "providers/sim")["etag"] == before["etag"]
+    send(node, "DELETE", "providers/own")
+    send(node, "DELETE", "webhooks/pager")
+
+
 def test_a_slash_in_a_models_name_is_its_own(node):
     spec = {"targets": [{"provider": "sim", "model": "sim-fast"}], "price": {"input_per_mtok": "1", "output_per_mtok": "2"}}
     for name, status in (("meta%2Fllama-3", 201), ("meta%2Fllama-3", 200)):
@@ -204,6 +218,7 @@ def test_who_leaves_does_not_let_others_in_between(node):
 def test_an_id_is_nobody_elses(node):
     made = send(node, "PUT", "keys/first", {"scope": "team"}, code=201)
     other = send(node, "PUT", f"keys/acme%2F{made['id']}", {"scope": "team"}, code=201)
+    assert other["id"] != made["id"] and other["name"] == made["id"]
     assert get(node, f"keys/{made['id']}")["name"] == "first"
     assert send(node, "DELETE", f"keys/{made['id']}")["id"] == made["id"]
     send(node, "DELETE", f"keys/{other['id']}")

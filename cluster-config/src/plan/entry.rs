@@ -68,6 +68,24 @@ fn planned(
         let there = place(home, &key.name).and_then(|place| names.keys.get(&place)).map(|id| StreamId::Key(*id));
         is_as_meant(meant, home.as_ref(), there, format!("{}.scope", key.path), &mut problems);
     }
+    let mut stays = |name: &str, tenant: &Option<String>, there: Option<Option<TenantId>>, path: &str| {
+        let Some(there) = there else { return };
+        let there = there.and_then(|id| state.books.tenants.get(&id)).map(|tenant| &tenant.name);
+        if there != tenant.as_ref() {
+            let owner = there.map_or("the platform".to_owned(), |tenant| format!("tenant {tenant}"));
+            problems.add(format!("{path}.tenant"), format!("{name} belongs to {owner}: that never changes"));
+        }
+    };
+    for provider in &config.providers {
+        let name = &provider.settings.name;
+        let there = names.providers.get(name).and_then(|id| state.books.providers.get(id)).map(|there| there.settings.tenant);
+        stays(name, &provider.tenant, there, &provider.path);
+    }
+    for webhook in &config.webhooks {
+        let name = &webhook.settings.name;
+        let there = names.webhooks.get(name).and_then(|id| state.books.webhooks.get(id)).map(|there| there.settings.tenant);
+        stays(name, &webhook.tenant, there, &webhook.path);
+    }
     problems.or(())?;
     let mut owners: Vec<(Owner, &[Budget])> = Vec::new();
     let tenants = config.tenants.iter();

@@ -71,8 +71,8 @@ impl DataDir {
     pub fn open_existing(root: Arc<dyn Disk>) -> Result<DataDir, DataDirFault> {
         whole(&*root)?;
         let Some(cluster) = stamp(&*root)? else { return Err(DataDirFault::NotOurs(format!("it has no file {STAMP}"))) };
-        let lock = lock(&*root)?;
-        DataDir::with(root, cluster, false, lock)
+        let (lock, is_new) = (lock(&*root)?, is_empty(&*root)?);
+        DataDir::with(root, cluster, is_new, lock)
     }
 
     /// Marks an empty folder, for a backup to be restored into. Until [`DataDir::end_restoring`] nobody else opens it.

@@ -149,17 +149,24 @@ fn make(flags: &Flags, to: &Path) -> Result<(), Failure> {
     if to.exists() {
         return Err(format!("{}: it is there already, and a backup overwrites nothing", to.display()).into());
     }
-    // of this process alone: another may be at it
-    let part = PathBuf::from(format!("{}.{}.part", to.display(), std::process::id()));
-    let file = File::options().write(true).create_new(true).mode(0o600).open(&part).map_err(named(&part))?;
+    let part = PathBuf::from(format!("{}.part", to.display()));
+    let file = File::options().write(true).create(true).truncate(false).mode(0o600).open(&part).map_err(named(&part))?;
+    file.try_lock().map_err(|error| format!("{}: another backup is being written there: {error}", part.display()))?;
+    file.set_len(0).map_err(named(&part))?;
     let mut out = BufWriter::new(file);
     let made = match &flags.data {
         Some(data) => offline(data, &recipients, &mut out),
         None => online(flags, &recipients, &mut out),
     };
-    let finished = made.and_then(|()| Ok(out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?));
-    let bytes = match finished.and_then(|()| Ok(std::fs::metadata(&part).map_err(named(&part))?.len())) {
-        Ok(bytes) => bytes,
+    let written = || -> Result<(File, u64), Failure> {
+        made?;
+        let file = out.into_inner().map_err(std::io::IntoInnerError::into_error)?;
+        file.sync_all()?;
+        let bytes = file.metadata().map_err(named(&part))?.len();
+        Ok((file, bytes))
+    };
+    let (_locked, bytes) = match written() {
+        Ok(written) => written,
         Err(why) => {
             let _ = std::fs::remove_file(&part); // it is of no use, and told as what it is by its name
             return Err(why);

@@ -2,8 +2,8 @@
 
 use super::{
     Failure,
-    client::{Client, Connection, escaped, given},
-    list::{may_follow, print, print_row, rows, some},
+    client::{Client, Connection, Parameters, escaped, given},
+    list::{may_follow, print, print_row, rows},
     table::Column,
     usage::{Form, Only},
 };
@@ -110,42 +110,57 @@ fn text(value: &Value) -> String {
 /// Shows each call once, when it is no longer open.
 fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
     may_follow(flags.output)?;
-    let asked = |more: [(&'static str, Option<String>); 1]| {
-        let mut parameters = given([("order", Some("time".into()))]);
-        parameters.extend(given(more));
-        parameters.extend(flags.narrowing());
-        some(client, "calls", &parameters, u64::MAX)
-    };
-    let ids = |found: &Value| -> BTreeSet<String> { rows(found).iter().map(|row| text(&row["id"])).collect() };
-    let before = asked([("since", Some(SWEPT.into()))])?;
-    let (mut seen, mut open, mut swept) = (ids(&before), BTreeSet::new(), Instant::now());
+    let (swept_since, narrowing) = (given([("since", Some(SWEPT.into()))]), flags.narrowing());
+    let (mut seen, mut open, mut swept) = (BTreeSet::new(), BTreeSet::new(), Instant::now());
+    // what is there already is not shown, but for the end of what is open
+    each(client, &[swept_since.as_slice(), &narrowing].concat(), |row| {
+        seen.insert(text(&row["id"]));
+        if row["status"] == "open" {
+            open.insert(text(&row["id"]));
+        }
+    })?;
     let mut cursor = match seen.last() {
         Some(last) => Some(last.clone()),
         None => rows(&client.get("calls", &given([("limit", Some("1".into()))]))?).first().map(|row| text(&row["id"])),
     };
+    let wanted = |row: &Value| flags.status.as_ref().is_none_or(|wanted| wanted.split(',').any(|status| row["status"] == status));
     loop {
-        let is_sweep = swept.elapsed() >= SWEEP_EVERY;
-        let found = if is_sweep { asked([("since", Some(SWEPT.into()))])? } else { asked([("cursor", cursor.clone())])? };
-        let mut ended = ended(client, &mut open)?;
-        for row in rows(&found).iter().filter(|row| !seen.contains(text(&row["id"]).as_str())) {
-            if row["status"] == "open" {
-                open.insert(text(&row["id"]));
-            } else {
-                ended.push(row.clone());
-            }
+        for row in ended(client, &mut open)?.iter().filter(|row| wanted(row)) {
+            print_row(row, &COLUMNS, flags.output);
         }
-        let now = ids(&found);
+        let is_sweep = swept.elapsed() >= SWEEP_EVERY;
+        let from = if is_sweep { swept_since.clone() } else { given([("cursor", cursor.clone())]) };
+        let mut now = BTreeSet::new();
+        each(client, &[from.as_slice(), &narrowing].concat(), |row| {
+            let id = text(&row["id"]);
+            if !seen.contains(&id) {
+                if row["status"] == "open" {
+                    open.insert(id.clone());
+                } else if wanted(row) {
+                    print_row(row, &COLUMNS, flags.output);
+                }
+            }
+            now.insert(id);
+        })?;
         cursor = now.last().cloned().max(cursor);
         if is_sweep {
             (seen, swept) = (now, Instant::now());
         } else {
             seen.extend(now);
         }
-        let wanted = |row: &&Value| flags.status.as_ref().is_none_or(|wanted| wanted.split(',').any(|status| row["status"] == status));
-        for row in ended.iter().filter(wanted) {
-            print_row(row, &COLUMNS, flags.output);
-        }
         std::thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+/// Goes over all rows in the order of their time, a page at a time.
+fn each(client: &Client, parameters: &Parameters, mut act: impl FnMut(&Value)) -> Result<(), Failure> {
+    let mut parameters = [parameters, &given([("order", Some("time".into())), ("limit", Some("1000".into()))])].concat();
+    loop {
+        let page = client.get("calls", &parameters)?;
+        rows(&page).iter().for_each(&mut act);
+        let Some(next) = page["next_cursor"].as_str() else { return Ok(()) };
+        parameters.retain(|(name, _)| *name != "cursor");
+        parameters.extend(given([("cursor", Some(next.to_owned()))]));
     }
 }
 

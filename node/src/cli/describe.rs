@@ -4,6 +4,7 @@ use super::{
     Failure,
     client::{Client, Connection, given},
     kinds::{self, Kind},
+    list::some,
     say::Output,
     table::{Column, printable, table},
 };
@@ -25,10 +26,18 @@ pub struct Flags {
 }
 
 /// Changes that are shown.
-const CHANGES: &str = "10";
+const CHANGES: u64 = 10;
 const CHANGE: [Column; 4] = [("AT", "at"), ("CHANGE", "type"), ("BY", "who"), ("POSITION", "id")];
 const USED: [Column; 5] =
     [("MODEL", "model"), ("CALLS", "calls.finished"), ("FAILED", "calls.failed"), ("TOKENS", "tokens.total"), ("COST USD", "cost.USD")];
+const DELIVERIES: [Column; 6] = [
+    ("AT", "at"),
+    ("DELIVERED", "delivered"),
+    ("FAILED", "failed"),
+    ("SKIPPED", "skipped"),
+    ("LAST", "last_delivery_at"),
+    ("WHY NOT", "last_failure.why"),
+];
 const HEALTH: [Column; 5] = [
     ("TRIES", "attempts.total"),
     ("OK", "attempts.ok"),
@@ -83,7 +92,7 @@ fn known(client: &Client, kind: Kind, thing: &Value) -> Result<Value, Failure> {
     if kind == Kind::Webhooks {
         take("deliveries", client.get(&format!("webhooks/{id}/deliveries"), &[]).map(|found| vec![found]));
     }
-    let changes = client.get("audit", &given([("subject", Some(id)), ("limit", Some(CHANGES.into()))]));
+    let changes = some(client, "audit", &given([("subject", Some(id))]), CHANGES);
     take("changes", changes.map(|page| page["data"].as_array().cloned().unwrap_or_default()));
     Ok(known)
 }
@@ -161,6 +170,7 @@ fn described(kind: Kind, known: &Value) -> String {
     out += &section("windows", Kind::Budgets.columns(), known, "windows");
     out += &section("used in the last 7 days", &USED, known, "usage_7d");
     out += &section("tries of the last day", &HEALTH, known, "health_1d");
+    out += &section("deliveries since the node's start", &DELIVERIES, known, "deliveries");
     let changes: Vec<Value> = rows(known, "changes").iter().map(with_who).collect();
     out += &section("last changes", &CHANGE, &json!({"changes": changes}), "changes");
     for why in rows(known, "not_seen") {

@@ -65,7 +65,7 @@ pub fn print(
         let (text, is_whole) = client.csv(noun, &parameters)?;
         std::io::stdout().write_all(&text)?;
         if !is_whole {
-            notice(MORE);
+            notice("there is more: a file has 10,000 rows; ask for less, or for one time after the other");
         }
         return Ok(());
     }

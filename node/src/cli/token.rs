@@ -75,10 +75,13 @@ pub fn run(verb: &Verb) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The id of what is meant: a token that is not revoked, by its name, or whatever id it is.
+/// The id of what is meant: an id, or the name of a token that lets in.
 fn live(client: &Client, meant: &str) -> Result<String, Failure> {
     let tokens = client.list("tokens", &[])?;
-    let ids = tokens.iter().filter(|token| token["name"] == meant && token["status"] != "revoked").filter_map(|token| token["id"].as_str());
+    if tokens.iter().any(|token| token["id"] == meant) {
+        return Ok(meant.to_owned());
+    }
+    let ids = tokens.iter().filter(|token| token["name"] == meant && token["status"] == "live").filter_map(|token| token["id"].as_str());
     match ids.collect::<Vec<_>>().as_slice() {
         [] => Ok(meant.to_owned()),
         [id] => Ok((*id).to_owned()),

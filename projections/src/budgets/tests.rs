@@ -130,12 +130,12 @@ proptest! {
             take(&mut house, number as u128, step);
         }
         let view = view(&followed(Box::new(Budgets::default()), &house.records, &[7]));
-        let (mut then, mut known, mut unknown, mut forgotten) = (State::default(), 0, 0, 0);
+        let (mut then, mut known, mut unknown) = (State::default(), 0, 0);
         for record in &house.records {
             if let Event::Call(_, call::Event::Admitted(admitted)) = &*record.event {
                 let places: Vec<(BudgetId, Timestamp)> = admitted.budgets.iter().map(|id| (*id, then.books.budgets.get(id).unwrap().identity.every.window(record.envelope.at))).collect();
                 match view.read(|snapshot| windows_then(snapshot, &house, record.envelope.n, &places)).unwrap() {
-                    None if record.envelope.at.plus(limits::CALLS_KEPT) <= house.now => forgotten += 1,
+                    None if record.envelope.at.plus(limits::CALLS_KEPT) <= house.now => {}
                     None => unknown += 1,
                     Some(windows) => {
                         known += 1;
@@ -150,7 +150,6 @@ proptest! {
         }
         let has_orphans = house.records.iter().any(|record| matches!(&*record.event, Event::Call(_, call::Event::Orphaned(_))));
         prop_assert!(unknown == 0 || has_orphans, "{unknown} of {} are unknown", known + unknown);
-        prop_assert!(forgotten == 0 || house.now.minus(limits::CALLS_KEPT) > house.records[0].envelope.at);
     }
 }
 
@@ -184,6 +183,23 @@ fn marks_are_kept_as_long_as_calls() {
     }
     let least = rows[1..].iter().copied().min().unwrap();
     assert!(least.0 >= 80 && least.1 >= 80 && rows[1..].iter().all(|count| count.0 <= least.0 + 3 && count.1 <= least.1 + 3), "{rows:?}");
+}
+
+#[test]
+fn what_comes_late_changes_no_limit_of_then() {
+    let mut house = House::new();
+    house.admits(1, 1, "fast", &[]);
+    house.orphans(1, 1, "fast");
+    house.now = house.now.plus(Duration::from_secs(86_400));
+    house.happens(Event::Budget(BudgetId(1), budget::Event::LimitSet { limit: Money::usd(7).0 }));
+    for days in [1, 40] {
+        house.now = house.now.plus(Duration::from_secs(days * 86_400));
+        house.starts();
+        let view = view(&followed(Box::new(Budgets::default()), &house.records, &[3]));
+        let first = view.read(|snapshot| windows(snapshot, BudgetId(1), Timestamp(u64::MAX), 10)).unwrap();
+        let (_, window) = first.last().unwrap();
+        assert_eq!((window.limit, window.orphans), (Money::usd(1_000).0, i64::from(days == 1)));
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{Access, Problem, ask::Ask, naming};
 use crate::{Hasher, caller::user_called};
 use ::projections::World;
-use events::{KeyId, ProviderId, ScopeId, TenantId, UserId};
+use events::{KeyId, ProviderId, ScopeId, TenantId, UserId, limits};
 use std::collections::BTreeSet;
 
 /// Parameters that name things, each with several names separated by commas.
@@ -112,15 +112,12 @@ impl Chosen {
     }
 }
 
-/// Each is looked for among all.
-const NAMES_MAX: usize = 100;
-
 fn ids<Id: Ord>(parameter: &str, text: Option<&str>, each: impl Fn(&str) -> BTreeSet<Id>) -> Result<Option<BTreeSet<Id>>, Problem> {
     let Some(text) = text else { return Ok(None) };
     let mut all = BTreeSet::new();
     let names: BTreeSet<&str> = text.split(',').map(str::trim).collect();
-    if names.len() > NAMES_MAX {
-        return Err(Problem::parameter(parameter, format!("at most {NAMES_MAX} names")));
+    if names.len() > limits::NAMES_ASKED_MAX {
+        return Err(Problem::parameter(parameter, format!("at most {} names", limits::NAMES_ASKED_MAX)));
     }
     for name in names {
         let found = each(name);

@@ -102,8 +102,9 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
         };
         let change = EntryChange { kind, entry: spec, meant, expected, within: access.tenant };
         let applied = asking.app.administration.set_entry(change, access.principal).await.map_err(|fault| not_set(&place(kind), fault))?;
-        // a new one bears the name by which its change is told: it stands for nothing else
-        let made = applied.changes.iter().find(|change| change.kind == kind).map_or(name, |change| change.name.clone());
+        // a new one bears the name by which its change is told, and a path that says its tenant: they stand for nothing else
+        let told = applied.changes.iter().find(|change| change.kind == kind).map(|change| change.name.clone());
+        let made = told.filter(|_| parts(kind, &name).0.is_none()).unwrap_or(name);
         let wanted = known.map_or(made, |entry| entry.id.to_string());
         let (entry, mut body) = found(&asking, kind, &wanted, &access).await?;
         body["position"] = applied.position.to_string().into();
@@ -149,7 +150,7 @@ async fn let_in_writer(asking: &Asking, kind: &str) -> Result<Access, Problem> {
 
 /// A name may say its tenant, which must be one that the writer knows.
 async fn may_be_made(asking: &Asking, kind: &str, name: &str, access: &Access) -> Result<(), Problem> {
-    let (Some((tenant, _)), Some(own)) = (name.split_once('/'), access.tenant) else { return Ok(()) };
+    let (Some(tenant), Some(own)) = (parts(kind, name).0, access.tenant) else { return Ok(()) };
     let tenant = tenant.to_owned();
     let is_own = move |state: &Books| state.books.tenants.get(&own).is_some_and(|own| own.name == tenant);
     if asking.look(is_own).await? { Ok(()) } else { Err(missing(kind, name)) }

@@ -27,6 +27,7 @@ pub fn check(flags: &Flags, node_answers: bool) -> Vec<Check> {
     let opened = if is_new { Ok(None) } else { DataDir::open_existing(Arc::new(Overlay::new(Arc::new(disk.clone())))).map(Some) };
     match opened {
         Ok(data) => {
+            let is_new = data.as_ref().is_none_or(|dir| dir.is_new);
             let what = if is_new { "is empty: the first start begins it" } else { "is a node's, and nobody holds it" };
             checks.push(ok(format!("{} {what}", folder.display())));
             checks.extend(master_key::check(folder, data, is_new));
