@@ -84,6 +84,7 @@ pub(super) fn keep_marks(budget: BudgetId, start: Timestamp, row: &Window, marks
     for (epoch, added) in marks.iter().filter(|(epoch, _)| row.epoch < *epoch) {
         let mut window = *row;
         window.add(added);
+        window.limit = 0; // the policy of then says it
         draft.put(mark_key(budget, start, *epoch), &window);
     }
 }
