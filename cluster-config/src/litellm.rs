@@ -16,10 +16,12 @@ mod reasons;
 mod settings;
 
 use crate::{
-    file,
+    catalogue::{shipped_catalogue, spellings},
+    file, pattern,
     problem::{Problem, Problems},
     tree::Node,
 };
+use events::catalogue;
 use part::Part;
 
 /// A configuration of LiteLLM as far as it could be taken over.
@@ -63,7 +65,32 @@ pub fn import(text: &str) -> Result<Imported, Vec<Problem>> {
         loss: None,
         request_log: None,
     };
+    tell_unpriced(&written, &mut left);
     Ok(Imported { yaml: written.yaml(), left: left.0 })
+}
+
+/// A budget in dollars refuses what nobody knows the price of; LiteLLM lets it pass, and counts nothing.
+fn tell_unpriced(file: &file::File, left: &mut Problems) {
+    let mut owners = file.scopes.iter().map(|scope| &scope.budgets).chain(file.keys.iter().map(|key| &key.budgets));
+    if file.budgets.is_empty() && owners.all(Vec::is_empty) {
+        return;
+    }
+    let catalogue::Command::Set { entries, .. } = shipped_catalogue();
+    let is_known = |dialect: &str, model: &str| spellings(model).iter().any(|name| entries.contains_key(&format!("{dialect}/{name}")));
+    let is_priced = |target: &file::Target| {
+        let provider = file.providers.iter().find(|provider| provider.name == target.provider);
+        let by_provider = provider.is_some_and(|provider| provider.price.is_some() || is_known(&provider.dialect, &target.model));
+        target.price.is_some() || pattern::is_wild(&target.model) || by_provider
+    };
+    for model in file.models.iter().filter(|model| model.price.is_none()) {
+        for target in model.targets.iter().filter(|target| !is_priced(target)) {
+            let what = format!("{} at {} has no price", target.model, target.provider);
+            left.add(
+                format!("model_list.{}", model.name),
+                format!("{what}: calls of it that a budget in dollars covers are refused; give `price`"),
+            );
+        }
+    }
 }
 
 /// The tree without any variables filled in: a dollar sign means nothing to LiteLLM.

@@ -680,3 +680,22 @@ proptest! {
         try_import(&json!({"model_list": models, "keys": keys, "teams": teams}).to_string());
     }
 }
+
+#[test]
+fn what_a_budget_refuses_for_want_of_a_price_is_told() {
+    let models = |price: &str| {
+        format!(
+            "model_list:\n- {{model_name: own, litellm_params: {{model: hosted_vllm/own-7b, api_base: \"https://vllm.example/v1\"{price}}}}}\n\
+             - {{model_name: known, litellm_params: {{model: openai/gpt-4o, api_key: sk-x}}}}\n"
+        )
+    };
+    let told = |text: &str| -> Vec<String> {
+        let left = imported(text).left;
+        left.into_iter().filter(|problem| problem.message.contains("no price")).map(|problem| problem.path).collect()
+    };
+    let budget = "litellm_settings: {max_budget: 1000, budget_duration: 30d}\n";
+    assert_eq!(told(&format!("{}{budget}", models(""))), ["model_list.own"]);
+    assert_eq!(told(&models("")), [""; 0], "nothing counts dollars");
+    let priced = models(", input_cost_per_token: 0.000001, output_cost_per_token: 0.000002");
+    assert_eq!(told(&format!("{priced}{budget}")), [""; 0]);
+}

@@ -697,3 +697,10 @@ fn deep_values_are_translated_in_time() {
     try_answer(bottomless.as_bytes());
     try_stream(format!("data: {bottomless}\n\n").as_bytes(), &[1 << 16]);
 }
+
+#[test]
+fn a_thought_where_the_system_speaks() {
+    let body =
+        r#"{"model":"claude","max_tokens":9,"system":[{"type":"thinking","thinking":"t"}],"messages":[{"role":"user","content":"hi"}]}"#;
+    try_request(body.as_bytes());
+}

@@ -40,7 +40,8 @@ pub(crate) fn leave_out(exchange: &mut Exchange, losses: &mut Losses) {
         left_out = true;
         // the same words once more, as they are shown
         turn.rest.remove("reasoning_content");
-        losses.lose(LossKind::Thinking, format!("messages[{}]", at - usize::from(has_system)));
+        let place = at.checked_sub(usize::from(has_system)).map_or_else(|| "system".to_owned(), |at| format!("messages[{at}]"));
+        losses.lose(LossKind::Thinking, place);
     }
     if !left_out || from != Dialect::Anthropic {
         return;
