@@ -7,6 +7,7 @@ import random
 import re
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 import pytest
@@ -214,3 +215,72 @@ def test_tokens_survive_a_kill_and_the_command_line_makes_them(node, tokens):
     assert re.search(r"tok_\d+\s+finance\s+billing\s+acme\s+live", run("list"))
     assert run("revoke", "finance") == "finance is revoked\n"
     assert ask(node, "budgets", secret).status_code == 401
+
+
+def made(node, role, tenant):
+    answer = ask(node, "tokens", ADMIN, "POST", json={"name": f"{role}-{tenant}-{time.time_ns()}", "role": role, "tenant": tenant})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["secret"]
+
+
+def test_what_all_tenants_come_to_is_shown_to_none(node):
+    """A budget of the platform covers every call: its figures are sums over tenants."""
+    before = get(node, "platform")["spec"]
+    assert ask(node, "platform", ADMIN, "PUT", json={**before, "budgets": [{"limit": "90000 USD", "every": "month"}]}).status_code == 200
+    traffic(node, 8)
+    auditor = made(node, "auditor", "acme")
+    calls = ask(node, "calls?limit=8&status=ok", auditor).json()["data"]
+    levels = {id: {budget["level"] for budget in ask(node, f"calls/{id}/explain", auditor).json()["explanation"]["budgets"]} for id in (call["id"] for call in calls)}
+    assert calls and all("platform" not in found for found in levels.values()), levels
+    seen = ask(node, f"calls/{calls[0]['id']}/explain", ADMIN).json()["explanation"]["budgets"]
+    assert "platform" in {budget["level"] for budget in seen}
+    assert ask(node, "platform", ADMIN, "PUT", json=before).status_code == 200
+
+
+def test_providers_of_others_are_none(node):
+    own = {"dialect": "openai", "base_url": "https://own.example/v1", "tenant": "umbrella"}
+    provider = ask(node, "providers/theirs", ADMIN, "PUT", json=own).json()["id"]
+    billing, umbrellas = made(node, "billing", "acme"), made(node, "billing", "umbrella")
+    for name in ("theirs", provider):
+        for path in (f"usage?provider={name}", "usage?provider=nobody"):
+            answer = ask(node, path, billing)
+            assert answer.status_code == 400 and answer.json()["detail"].startswith("there is no provider"), answer.text
+        assert ask(node, f"usage?provider={name}", umbrellas).status_code == 200
+    assert ask(node, "providers/theirs", ADMIN, "DELETE").status_code == 200
+
+
+def test_events_say_where_to_go_on(node):
+    """A page of others' events is empty, and no end."""
+    auditor, position, seen = made(node, "auditor", "umbrella"), "0:0", []
+    while position:
+        answer = ask(node, f"events?from={position}&limit=7", auditor)
+        assert answer.status_code == 200, answer.text
+        seen += [json.loads(line)["id"] for line in answer.text.splitlines()]
+        position = answer.headers.get("x-tollgate-next-cursor")
+    whole = [json.loads(line)["id"] for line in ask(node, "events?limit=10000", auditor).text.splitlines()]
+    assert whole and seen[: len(whole)] == whole
+
+
+def test_waiting_questions_keep_nobody_waiting(node):
+    billing = made(node, "billing", "acme")
+    with ThreadPoolExecutor(12) as pool:
+        waiting = [pool.submit(ask, node, "usage?at_least=0:99999999", billing) for _ in range(12)]
+        time.sleep(0.5)
+        assert ask(node, "usage", ADMIN).status_code == 200 and not any(question.done() for question in waiting)
+        assert {question.result().status_code for question in waiting} == {503}
+
+
+def test_tags_count_once(node):
+    client = httpx.post(
+        f"{node.url}/v1/chat/completions",
+        headers={"authorization": f"Bearer {APP}", "x-tollgate-tags": "a=1,b=2,b=2"},
+        json={"model": "fast", "max_tokens": 4, "messages": [{"role": "user", "content": "x"}]},
+        timeout=30,
+    )
+    assert client.status_code == 200
+    position = f"at_least=0:{node.last()}"
+    for tag in ("a=1", "b=2"):
+        assert ask(node, f"usage?tag={tag}&{position}", ADMIN).json()["data"][0]["calls"]["finished"] == 1
+    assert ask(node, "usage?tag=a=1,b=2", ADMIN).json()["path"] == "tag"
+    rows = ask(node, "usage?tag=a=1,b=2&group_by=tag", ADMIN).json()["data"]
+    assert [(row["tag"], row["calls"]["finished"]) for row in rows] == [("a=1", 1), ("b=2", 1)]
