@@ -8,6 +8,10 @@ from decimal import Decimal
 FIGURES = {"USD": "cost", "tokens": "tokens", "requests": "requests"}
 
 
+# an orphan can be replaced by a late record
+ORPHAN_KEPT = timedelta(days=35)
+
+
 @dataclass
 class Call:
     """One call, from its events."""
@@ -27,6 +31,7 @@ class Call:
     cost: Decimal = Decimal(0)
     charge: Decimal = Decimal(0)
     total_ms: int = 0
+    orphaned_at: datetime | None = None
     attempts: list = field(default_factory=list)
     user: str | None = None
     request_id: str | None = None
@@ -96,7 +101,14 @@ class Books:
             self.settle(call, lambda _, held: held)
             for at in call.holds:
                 self.windows[at]["orphans"] += 1
-            call.state, call.cost = "orphaned", Decimal(data["cost"])
+            call.state, call.cost, call.orphaned_at = "orphaned", Decimal(data["cost"]), datetime.fromisoformat(event["time"])
+
+    def expire(self, now):
+        """What stayed an orphan for so long stays one for good, from the next event on."""
+        for call in self.calls.values():
+            if call.state == "orphaned" and now - call.orphaned_at > ORPHAN_KEPT:
+                for at in call.holds:
+                    self.windows[at]["orphans"] -= 1
 
     def figure(self, budget, figures):
         return Decimal(figures[FIGURES[self.budgets[budget]["unit"]]])
