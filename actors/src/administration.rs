@@ -63,6 +63,13 @@ pub type Expected = Box<dyn FnOnce(&State) -> bool + Send>;
 /// Changes are planned and made one after the other. It goes with the work: a caller who leaves does not end it.
 type Turn = OwnedMutexGuard<()>;
 
+/// The turn is over with the work.
+async fn in_turn<R>(turn: Option<Turn>, work: impl Future<Output = R>) -> R {
+    let done = work.await;
+    drop(turn);
+    done
+}
+
 /// Who changes something, in its turn.
 type By = (Principal, Turn);
 
@@ -143,6 +150,10 @@ impl Administration {
         Administration { core, secrets, answers: Answers::default(), turn: Arc::default() }
     }
 
+    async fn take_turn(&self) -> Turn {
+        self.turn.clone().lock_owned().await
+    }
+
     /// Applies a file, or says what it would change.
     ///
     /// # Errors
@@ -164,7 +175,7 @@ impl Administration {
     /// # Errors
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_entry(&self, change: EntryChange, principal: Principal) -> Result<Applied, EntryFault> {
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         let EntryChange { kind, entry, meant, expected, within } = change;
         self.check(expected).await?;
         self.set_in_turn(&json!({format!("{kind}s"): [entry]}), meant, within, (principal, turn)).await
@@ -175,7 +186,7 @@ impl Administration {
     /// # Errors
     /// [`EntryFault::Changed`], or see [`Administration::apply`].
     pub async fn set_platform(&self, spec: Value, expected: Expected, principal: Principal) -> Result<Applied, EntryFault> {
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         self.check(expected).await?;
         self.set_in_turn(&spec, Meant::default(), None, (principal, turn)).await
     }
@@ -188,50 +199,37 @@ impl Administration {
         Ok(self.carry_out(plan, made, by).await?)
     }
 
-    /// Closes or revokes a scope or a key of a tenant, for its own administrator.
-    ///
-    /// # Errors
-    /// [`EntryFault::Changed`], or see [`Administration::apply`]: something may hang on it.
-    pub async fn remove_within(
-        &self,
-        tenant: TenantId,
-        id: StreamId,
-        expected: Expected,
-        principal: Principal,
-    ) -> Result<Applied, EntryFault> {
-        let turn = self.turn.clone().lock_owned().await;
-        self.check(expected).await?;
-        let plan = self.core.look(move |state| removal(&state.seen_by(tenant), id)).await.ok_or_else(|| stopped(0))?;
-        Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), (principal, turn)).await?)
-    }
-
-    /// Closes or revokes one thing: everything else stays as it is.
+    /// Closes or revokes one thing: everything else stays as it is. `within`: for an administrator of this tenant, to whom nothing of another's
+    /// is there.
     ///
     /// # Errors
     /// [`EntryFault::Changed`], or see [`Administration::apply`]: something may hang on it.
     pub async fn remove_entry(
         &self,
-        kind: &'static str,
-        id: StreamId,
+        (kind, id): (&'static str, StreamId),
+        within: Option<TenantId>,
         expected: Expected,
         principal: Principal,
     ) -> Result<Applied, EntryFault> {
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         self.check(expected).await?;
+        if within.is_some() || matches!(id, StreamId::Scope(_) | StreamId::Key(_)) {
+            let plan = move |state: &State| within.map_or_else(|| removal(state, id), |tenant| removal(&state.seen_by(tenant), id));
+            let plan = self.core.look(plan).await.ok_or_else(|| stopped(0))?;
+            return Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), (principal, turn)).await?);
+        }
         let rest = move |state: &State| {
             let mut file = serde_json::to_value(export::export(state)).unwrap_or_default(); // plain data: it has a value
-            let gone = export::entries(state).iter().filter(|entry| entry.kind == kind).position(|entry| entry.id == id);
+            let gone = export::entries(state, kind, &|_, _, _| true).iter().position(|entry| entry.id == id);
             let list = file.get_mut(format!("{kind}s")).and_then(Value::as_array_mut);
             let found = list.zip(gone).filter(|(list, at)| *at < list.len());
             found.map(|(list, at)| list.remove(at)).map(|_| file.to_string())
         };
-        if let StreamId::Scope(_) | StreamId::Key(_) = id {
-            let plan = self.core.look(move |state| removal(state, id)).await.ok_or_else(|| stopped(0))?;
-            return Ok(self.carry_out(plan.map_err(ApplyFault::Problems)?, BTreeMap::new(), (principal, turn)).await?);
-        }
         let text = self.core.look(rest).await.ok_or_else(|| stopped(0))?.ok_or(EntryFault::Unknown)?;
-        let config = parse(&text, &|_| None).map_err(|problems| ApplyFault::Problems(by_name(&text, problems)))?;
-        let applied = self.apply_in_turn(config, true, false, (principal, turn)).await;
+        let applied = match parse(&text, &|_| None) {
+            Ok(config) => self.apply_in_turn(config, true, false, (principal, turn)).await,
+            Err(problems) => Err(ApplyFault::Problems(problems)),
+        };
         Ok(applied.map_err(|fault| match fault {
             ApplyFault::Problems(problems) => ApplyFault::Problems(by_name(&text, problems)),
             stopped @ ApplyFault::Stopped { .. } => stopped,
@@ -248,11 +246,8 @@ impl Administration {
     }
 
     async fn order_key(&self, id: KeyId, command: key::Command, principal: Principal, turn: Option<Turn>) -> Result<(), EntryFault> {
-        let order = move |directory: Arc<Directory>| async move {
-            let done = directory.order::<Key>(id, command, Vec::new(), principal).await;
-            drop(turn);
-            done
-        };
+        let order =
+            move |directory: Arc<Directory>| in_turn(turn, async move { directory.order::<Key>(id, command, Vec::new(), principal).await });
         match self.core.run(order).await {
             Some(Ok(_)) => Ok(()),
             Some(Err(Fault::Refused(_))) => Err(EntryFault::Unknown),
@@ -267,7 +262,7 @@ impl Administration {
     /// [`EntryFault::Changed`]; the secret is another key's; the key is revoked; or the record could not be appended.
     pub async fn rotate_key(&self, id: KeyId, rotation: Rotation, principal: Principal) -> Result<(), EntryFault> {
         let Rotation { secret, until, expected } = rotation;
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         self.check(expected).await?;
         let secret = traces(&*(self.secrets)(), &secret);
         let now = self.core.clock.now();
@@ -342,7 +337,7 @@ impl Administration {
         dry_run: bool,
         principal: Principal,
     ) -> Result<Applied, ApplyFault> {
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         self.apply_in_turn(config, prune, dry_run, (principal, turn)).await
     }
 
@@ -361,11 +356,7 @@ impl Administration {
         let Plan { changes, steps } = plan;
         if !steps.is_empty() {
             self.core
-                .run(move |directory| async move {
-                    let done = take_all(&directory, steps, principal).await;
-                    drop(turn);
-                    done
-                })
+                .run(move |directory| in_turn(Some(turn), async move { take_all(&directory, steps, principal).await }))
                 .await
                 .ok_or_else(|| stopped(0))??;
         }
@@ -384,7 +375,7 @@ impl Administration {
         secret: &str,
         principal: Principal,
     ) -> Result<(TokenId, String), TokenFault> {
-        let turn = self.turn.clone().lock_owned().await;
+        let turn = self.take_turn().await;
         let secret = secret.replacen("sk-tg-", "tg-token-", 1);
         let hash = (self.secrets)().hash(&token::hashed_as(&secret));
         let known = move |state: &State| state.books.tokens.iter().find(|(_, token)| token.hash == hash).map(|(id, _)| *id);
@@ -414,10 +405,8 @@ impl Administration {
     }
 
     async fn order_token(&self, id: TokenId, command: token::Command, principal: Principal, turn: Option<Turn>) -> Result<(), TokenFault> {
-        let order = move |directory: Arc<Directory>| async move {
-            let done = directory.order::<Token>(id, command, Vec::new(), principal).await;
-            drop(turn);
-            done
+        let order = move |directory: Arc<Directory>| {
+            in_turn(turn, async move { directory.order::<Token>(id, command, Vec::new(), principal).await })
         };
         match self.core.run(order).await.ok_or_else(stopping)? {
             Ok(_) => Ok(()),

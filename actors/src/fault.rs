@@ -210,11 +210,12 @@ fn budget_fault(denial: &BudgetDenial, path: &[std::sync::Arc<PathBudget>]) -> F
         Fault { facts: json!({"level": "platform"}), ..fault }
     } else {
         let figure = |amount| amount_text(unit, amount);
-        let is_too_large = denial.exceeded && denial.needed > denial.limit && denial.settled < denial.limit;
-        let what = match denial.exceeded {
-            true if is_too_large => "is smaller than what this call may cost",
-            true => "is spent",
-            false => "is held by calls in flight",
+        let what = if !denial.exceeded {
+            "is held by calls in flight"
+        } else if denial.needed > denial.limit && denial.settled < denial.limit {
+            "is smaller than what this call may cost"
+        } else {
+            "is spent"
         };
         let per = if every == "total" {
             "in all".to_owned()

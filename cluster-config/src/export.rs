@@ -64,54 +64,41 @@ pub struct Entry {
 /// By id, name and tenant.
 pub type Wanted<'a> = dyn Fn(StreamId, &str, Option<TenantId>) -> bool + 'a;
 
-/// Everything that the file lists, each with its id, in the order of the file.
-pub fn entries(state: &State) -> Vec<Entry> {
-    ["provider", "model", "tenant", "scope", "key", "webhook"]
-        .into_iter()
-        .flat_map(|kind| entries_of(state, kind, &|_, _, _| true))
-        .collect()
-}
-
-/// What the file lists of a kind and is wanted: the rest is not written at all.
-pub fn entries_of(state: &State, kind: &str, wanted: &Wanted<'_>) -> Vec<Entry> {
-    let open = Open::of(state);
-    let scope = |id: ScopeId| state.books.scopes.get(&id).map(|scope| scope.tenant);
-    let key = |id: KeyId| state.books.keys.get(&id).map(|key| key.tenant);
-    let provider = |id: ProviderId| open.providers.get(&id).and_then(|provider| provider.settings.tenant);
-    let mut all = Vec::new();
-    let webhook = |id: WebhookId| state.books.webhooks.get(&id).and_then(|webhook| webhook.settings.tenant);
+/// What the file lists of a kind and is wanted, each with its id, in the order of the file: the rest is not written at all.
+pub fn entries(state: &State, kind: &str, wanted: &Wanted<'_>) -> Vec<Entry> {
+    let (books, open) = (&state.books, Open::of(state));
+    let scope = |id| books.scopes.get(&id).map(|scope| scope.tenant);
+    let key = |id| books.keys.get(&id).map(|key| key.tenant);
+    let provider = |id| books.providers.get(&id).and_then(|provider| provider.settings.tenant);
+    let webhook = |id| books.webhooks.get(&id).and_then(|webhook| webhook.settings.tenant);
     match kind {
-        "provider" => {
-            let found = open.providers().into_iter().filter(|(id, spec)| wanted(StreamId::Provider(*id), &spec.name, provider(*id)));
-            all.extend(found.map(|(id, spec)| entry("provider", StreamId::Provider(id), provider(id), &spec.name, &spec)));
-        }
-        "model" => {
-            let found = open.models().into_iter().filter(|(id, spec)| wanted(StreamId::Model(*id), &spec.name, None));
-            all.extend(found.map(|(id, spec)| entry("model", StreamId::Model(id), None, &spec.name, &spec)));
-        }
-        "tenant" => {
-            let found = open.tenants().into_iter().filter(|(id, spec)| wanted(StreamId::Tenant(*id), &spec.name, Some(*id)));
-            all.extend(found.map(|(id, spec)| entry("tenant", StreamId::Tenant(id), Some(id), &spec.name, &spec)));
-        }
-        "scope" => {
-            let found = open.scopes().into_iter().filter(|(id, spec)| wanted(StreamId::Scope(*id), &spec.name, scope(*id)));
-            all.extend(found.map(|(id, spec)| entry("scope", StreamId::Scope(id), scope(id), &spec.name, &spec)));
-        }
+        "provider" => chosen("provider", open.providers(), StreamId::Provider, provider, |spec| &spec.name, wanted),
+        "model" => chosen("model", open.models(), StreamId::Model, |_| None, |spec| &spec.name, wanted),
+        "tenant" => chosen("tenant", open.tenants(), StreamId::Tenant, Some, |spec| &spec.name, wanted),
+        "scope" => chosen("scope", open.scopes(), StreamId::Scope, scope, |spec| &spec.name, wanted),
         "key" => {
-            let found = open.keys(&|id, key| wanted(StreamId::Key(id), &key.name, Some(key.tenant)));
-            all.extend(found.into_iter().map(|(id, spec)| entry("key", StreamId::Key(id), key(id), &spec.name, &spec)));
+            let keys = open.keys(&|id, key| wanted(StreamId::Key(id), &key.name, Some(key.tenant)));
+            chosen("key", keys, StreamId::Key, key, |spec| &spec.name, &|_, _, _| true)
         }
-        _ => {
-            let found = open.webhooks().into_iter().filter(|(id, spec)| wanted(StreamId::Webhook(*id), &spec.name, webhook(*id)));
-            all.extend(found.map(|(id, spec)| entry("webhook", StreamId::Webhook(id), webhook(id), &spec.name, &spec)));
-        }
+        "webhook" => chosen("webhook", open.webhooks(), StreamId::Webhook, webhook, |spec| &spec.name, wanted),
+        _ => Vec::new(),
     }
-    all
 }
 
-fn entry(kind: &'static str, id: StreamId, tenant: Option<TenantId>, name: &str, spec: &impl Serialize) -> Entry {
-    let spec = serde_json::to_value(spec).unwrap_or_default(); // plain data: it has a value
-    Entry { kind, id, tenant, name: name.to_owned(), spec }
+fn chosen<Id: Copy, Spec: Serialize>(
+    kind: &'static str,
+    listed: Vec<(Id, Spec)>,
+    stream: impl Fn(Id) -> StreamId,
+    tenant: impl Fn(Id) -> Option<TenantId>,
+    name: impl Fn(&Spec) -> &str,
+    wanted: &Wanted<'_>,
+) -> Vec<Entry> {
+    let listed = listed.into_iter().filter(|(id, spec)| wanted(stream(*id), name(spec), tenant(*id)));
+    let entry = |(id, spec): (Id, Spec)| {
+        let value = serde_json::to_value(&spec).unwrap_or_default(); // plain data: it has a value
+        Entry { kind, id: stream(id), tenant: tenant(id), name: name(&spec).to_owned(), spec: value }
+    };
+    listed.map(entry).collect()
 }
 
 fn bare<Id, Spec>(listed: Vec<(Id, Spec)>) -> Vec<Spec> {

@@ -1,10 +1,7 @@
 //! The fields of the file, and reading them one by one. What is not in a list here is an unknown field, and the schema is held
 //! against these lists.
 
-use crate::{
-    problem::{Problems, did_you_mean},
-    tree::Node,
-};
+use crate::{problem::Problems, tree::Node};
 
 pub(crate) type Names = &'static [&'static str];
 
@@ -94,7 +91,8 @@ impl<'a> Fields<'a> {
             }
         };
         for (name, _) in pairs.iter().filter(|(name, _)| !known.contains(&name.as_str())) {
-            problems.add(below(path, name), format!("is not a known field{}", did_you_mean(name, known.iter().copied())));
+            let near = problems.did_you_mean(name, known.iter().copied());
+            problems.add(below(path, name), format!("is not a known field{near}"));
         }
         Fields { path: path.to_owned(), pairs, is_map: matches!(node, Node::Map(_)) }
     }

@@ -28,9 +28,10 @@ impl Problems {
         self.0.push(Problem { path: path.into(), message: message.into() });
     }
 
-    /// Whether there is time to look for names that are near: each is compared with all.
-    pub fn may_compare(&self) -> bool {
-        self.0.len() < COMPARED_MAX
+    /// `; did you mean …?`, or nothing. Each name is compared with all: where much is wrong, only the first ones are.
+    pub fn did_you_mean<'a>(&self, name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+        let near = if self.0.len() < COMPARED_MAX { near(name, known) } else { Vec::new() };
+        if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
     }
 
     /// The value, if nothing was wrong.
@@ -68,12 +69,6 @@ fn likeness(asked: &str, known: &str) -> f64 {
         Some((_, bare)) if !asked.contains('/') => whole.max(strsim::normalized_damerau_levenshtein(asked, bare)),
         _ => whole,
     }
-}
-
-/// `; did you mean …?`, or nothing.
-pub(crate) fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> String {
-    let near = near(name, known);
-    if near.is_empty() { String::new() } else { format!("; did you mean {}?", near.join(" or ")) }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::{
     file::escaped,
     problem::{Problem, Problems},
 };
+use events::limits;
 use serde::{
     Deserialize, Deserializer,
     de::{Error, MapAccess, SeqAccess, Visitor},
@@ -59,16 +60,13 @@ impl Node {
     }
 }
 
-/// What a file may hold: more than an export of as much as a body of administration may be has.
-const NODES_MAX: usize = 1_000_000;
-
 /// Reads the text, and fills in its variables. A text whose variables cannot be filled in is a problem and stays as it is.
 ///
 /// # Errors
 /// The text is not YAML at all.
 pub(crate) fn read(text: &str, vars: Variables<'_>, problems: &mut Problems) -> Result<Node, Vec<Problem>> {
     // without snippets: they would show secrets; and `y` and `no` are names
-    let budget = serde_saphyr::budget! { max_nodes: NODES_MAX, max_events: 3 * NODES_MAX };
+    let budget = serde_saphyr::budget! { max_nodes: limits::FILE_NODES_MAX, max_events: 3 * limits::FILE_NODES_MAX };
     let options = serde_saphyr::options! { with_snippet: false, strict_booleans: true, budget: budget };
     let parsed = serde_saphyr::from_str_with_options::<Node>(text, options);
     let mut node = parsed.map_err(|error| vec![Problem { path: String::new(), message: format!("not YAML: {error}") }])?;

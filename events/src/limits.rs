@@ -144,6 +144,8 @@ pub const COLLECTOR_ANSWER_BYTES_MAX: usize = 64 << 10;
 pub const DENIED_EVERY: Duration = Duration::from_secs(10);
 /// Largest body to administration, in bytes: a configuration of 20,000 keys with budgets of their own.
 pub const ADMIN_BODY_BYTES_MAX: usize = 8 << 20;
+/// Values of one configuration file: more than an export has that is as long as a body of administration may be.
+pub const FILE_NODES_MAX: usize = 1_000_000;
 /// The secret before the one that a key was given lets in for so long at most: a quarter, for what is deployed by hand.
 pub const OVERLAP_MAX: Duration = Duration::from_secs(90 * 24 * 3600);
 /// An answer under an administrator's idempotency key is given again for this long: as long as others keep theirs.

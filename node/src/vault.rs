@@ -8,13 +8,13 @@ use chacha20poly1305::{
 use cluster_config::Secrets;
 use events::{NoteId, ProviderId, State, TenantId, WebhookId, key::KeyHash};
 use hmac::{Hmac, Mac};
+use journal::disk::write_whole;
 use sha2::{Digest, Sha256};
 use std::{
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
+use store::RealDisk;
 
 /// Version of the form of a sealed note: version, nonce, ciphertext with tag.
 const SEALED: u8 = 1;
@@ -73,7 +73,7 @@ impl Vault {
             return read(Path::new(&path)).map(|key| Vault::new(&key));
         }
         let Some(data) = data else { return Ok(Vault::new(&chance())) };
-        let path = data.folder.join("master.key");
+        let path = data.folder.join(FILE);
         if path.exists() {
             return read(&path).map(|key| Vault::new(&key));
         }
@@ -81,7 +81,7 @@ impl Vault {
             return Err(VaultFault::Lost(path));
         }
         let key = chance();
-        write(&path, &key)?;
+        write(data.folder, &key)?;
         tracing::warn!(path = %path.display(), "a master key was made; keep a copy apart from the data: without it the providers' secrets cannot be opened");
         Ok(Vault::new(&key))
     }
@@ -98,6 +98,9 @@ impl Vault {
         KeyHash(mac.finalize().into_bytes().into())
     }
 }
+
+/// In the data directory.
+const FILE: &str = "master.key";
 
 fn chance() -> [u8; 32] {
     let mut bytes = [0; 32];
@@ -116,23 +119,17 @@ pub fn read(path: &Path) -> Result<[u8; 32], VaultFault> {
     parse(&text).ok_or_else(|| VaultFault::Form(path.display().to_string()))
 }
 
-/// All of it or nothing, whatever happens meanwhile.
-pub fn write(path: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
+/// Into a folder that has none: all of it or nothing, whatever happens meanwhile.
+pub fn write(folder: &Path, key: &[u8; 32]) -> Result<(), VaultFault> {
+    let path = folder.join(FILE);
     let file = || -> std::io::Result<()> {
         if path.exists() {
             return Err(std::io::ErrorKind::AlreadyExists.into());
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let unmade = path.with_extension("key.new");
-        let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&unmade)?;
         let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect();
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&unmade, path)?;
-        std::fs::File::open(folder)?.sync_all()
+        write_whole(&RealDisk::new(folder)?, FILE, text.as_bytes())
     };
-    file().map_err(|error| VaultFault::File { path: path.into(), error })
+    file().map_err(|error| VaultFault::File { path: path.clone(), error })
 }
 
 fn bound_to(provider: ProviderId) -> Vec<u8> {

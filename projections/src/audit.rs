@@ -82,14 +82,13 @@ impl Query {
                 read = Ok(true);
                 return ControlFlow::Break(());
             }
-            match self.change(snapshot, row, value) {
-                // in the order of time: there is none behind it either
-                Ok(change) if self.is_past(&change) => ControlFlow::Break(()),
-                Ok(change) => {
-                    (looked_at, last) = (looked_at + 1, Some(change.record.envelope.n));
-                    found.extend(Some(change).filter(|change| self.takes(&change.record, &snapshot.world.state)));
+            match self.look(snapshot, row, value, &mut found) {
+                Ok(Some(n)) => {
+                    (looked_at, last) = (looked_at + 1, Some(n));
                     ControlFlow::Continue(())
                 }
+                // in the order of time: there is none behind it either
+                Ok(None) => ControlFlow::Break(()),
                 Err(fault) => {
                     read = Err(fault);
                     ControlFlow::Break(())
@@ -100,22 +99,28 @@ impl Query {
         Ok((found, last.filter(|_| more)))
     }
 
-    fn is_past(&self, change: &Change) -> bool {
-        let at = change.record.envelope.at;
+    fn is_past(&self, at: Timestamp) -> bool {
         match self.order {
             Order::Ascending => at >= self.until,
             Order::Descending => at < self.from,
         }
     }
 
-    fn change(&self, snapshot: &Snapshot<'_>, row: &[u8], value: &[u8]) -> Result<Change, Fault> {
+    /// Takes what a row says, if it is wanted; answers its position. None: it is past the time that is asked about.
+    fn look(&self, snapshot: &Snapshot<'_>, row: &[u8], value: &[u8], found: &mut Vec<Change>) -> Result<Option<u64>, Fault> {
         let mut parts = Parts(row);
         let n = parts.u8().and(parts.u64()).ok_or_else(|| Fault("a change has no key that can be read".into()))?;
         let leaf = snapshot.rows.get(&World::leaf_key(n))?.ok_or_else(|| Fault(format!("event {n} is not kept")))?;
         let record = Recorded::read(&leaf)?;
-        let before: Option<Vec<u8>> = codec::decode(value)?;
-        let before = before.map(|body| Event::decode(record.envelope.stream, &body)).transpose()?;
-        Ok(Change { record, before })
+        if self.is_past(record.envelope.at) {
+            return Ok(None);
+        }
+        if self.takes(&record, &snapshot.world.state) {
+            let before: Option<Vec<u8>> = codec::decode(value)?;
+            let before = before.map(|body| Event::decode(record.envelope.stream, &body)).transpose()?;
+            found.push(Change { record, before });
+        }
+        Ok(Some(n))
     }
 
     fn takes(&self, record: &Recorded, state: &events::State) -> bool {

@@ -78,6 +78,7 @@ pub(crate) struct Budgets {
     holds: Pending<Hold>,
     added: BTreeMap<(BudgetId, Timestamp), Window>,
     marks: BTreeMap<(BudgetId, Timestamp), Marks>,
+    /// Limits of windows that changed while they ran.
     limits: BTreeMap<(BudgetId, Timestamp), Amount>,
     epoch: u64,
     /// The time of the last event.

@@ -53,15 +53,11 @@ pub struct View {
 impl View {
     pub(crate) fn new(name: &'static str, rows: Arc<Rows>, world: Shared, next: u64) -> View {
         View {
-            name,
             rows: ArcSwapOption::new(Some(rows)),
             world: ArcSwap::new(world),
             next: AtomicU64::new(next),
             status: Mutex::new(Status::Following),
-            not_rebuilt: Mutex::default(),
-            is_led: true,
-            rebuild: AtomicBool::new(false),
-            rebuilds: AtomicU64::new(0),
+            ..View::lost(name, String::new(), true)
         }
     }
 

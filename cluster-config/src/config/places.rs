@@ -2,7 +2,7 @@
 //! name may stand for what is in the file or for what is there already.
 
 use super::Config;
-use crate::problem::{Problems, did_you_mean};
+use crate::problem::Problems;
 use events::limits;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -184,7 +184,7 @@ impl<'a> Resolver<'a> {
             (None, _) if self.strict => {
                 let known: Vec<String> = self.outside.scopes.keys().map(|(tenant, name)| format!("{tenant}/{name}")).collect();
                 let known = known.iter().map(String::as_str).chain(self.tenants.iter().copied()).chain(self.named.keys().copied());
-                let near = if self.problems.may_compare() { did_you_mean(text, known) } else { String::new() };
+                let near = self.problems.did_you_mean(text, known);
                 self.problems.add(path, format!("there is no tenant and no scope {text}{near}"));
             }
             (None, _) => {}

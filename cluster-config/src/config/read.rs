@@ -3,7 +3,7 @@
 use super::{Budget, Config, Key, Model, Provider, Scope, Secret, Target, Tenant, Webhook, request_log};
 use crate::{
     fields::{self, Fields},
-    problem::{Problems, did_you_mean},
+    problem::Problems,
     tree::{HEADER_FILLED, Node},
     values,
 };
@@ -45,8 +45,8 @@ pub(super) fn word<T: Copy>(parent: &Fields<'_>, field: &str, words: &[(&str, T)
     let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
     if found.is_none() {
         let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-        problems
-            .add(parent.at(field), format!("must be {}, not {text:?}{}", known.join(" or "), did_you_mean(text, known.iter().copied())));
+        let near = problems.did_you_mean(text, known.iter().copied());
+        problems.add(parent.at(field), format!("must be {}, not {text:?}{near}", known.join(" or ")));
     }
     found
 }
@@ -143,7 +143,10 @@ fn kinds(of: &Fields<'_>, problems: &mut Problems) -> Option<Vec<alert::Kind>> {
     for (path, text) in of.texts("alerts", problems) {
         match alert::Kind::ALL.into_iter().find(|kind| kind.as_str() == text) {
             Some(kind) => kinds.push(kind),
-            None => problems.add(path, format!("is no alert{}; there are {}", did_you_mean(text, known.iter().copied()), known.join(", "))),
+            None => {
+                let near = problems.did_you_mean(text, known.iter().copied());
+                problems.add(path, format!("is no alert{near}; there are {}", known.join(", ")));
+            }
         }
     }
     if of.list("alerts", &mut Problems::default()).is_empty() {

@@ -58,35 +58,8 @@ fn planned(
     let (mut plan, made) = plan(config, state, false, secrets)?;
     let names = Names::of(state);
     let homes = places::resolve(config, &names.outside(state), false, &mut Problems::default());
+    are_as_meant(config, meant, &names, &homes, state)?;
     let place = |home: &Option<places::Home>, name: &str| home.as_ref().map(|home| (home.tenant.clone(), name.to_owned()));
-    let mut problems = Problems::default();
-    for (scope, home) in config.scopes.iter().zip(&homes.scopes) {
-        let there = place(home, &scope.name).and_then(|place| names.scopes.get(&place)).map(|id| StreamId::Scope(*id));
-        is_as_meant(meant, home.as_ref(), there, format!("{}.parent", scope.path), &mut problems);
-    }
-    for (key, home) in config.keys.iter().zip(&homes.keys) {
-        let there = place(home, &key.name).and_then(|place| names.keys.get(&place)).map(|id| StreamId::Key(*id));
-        is_as_meant(meant, home.as_ref(), there, format!("{}.scope", key.path), &mut problems);
-    }
-    let mut stays = |name: &str, tenant: &Option<String>, there: Option<Option<TenantId>>, path: &str| {
-        let Some(there) = there else { return };
-        let there = there.and_then(|id| state.books.tenants.get(&id)).map(|tenant| &tenant.name);
-        if there != tenant.as_ref() {
-            let owner = there.map_or("the platform".to_owned(), |tenant| format!("tenant {tenant}"));
-            problems.add(format!("{path}.tenant"), format!("{name} belongs to {owner}: that never changes"));
-        }
-    };
-    for provider in &config.providers {
-        let name = &provider.settings.name;
-        let there = names.providers.get(name).and_then(|id| state.books.providers.get(id)).map(|there| there.settings.tenant);
-        stays(name, &provider.tenant, there, &provider.path);
-    }
-    for webhook in &config.webhooks {
-        let name = &webhook.settings.name;
-        let there = names.webhooks.get(name).and_then(|id| state.books.webhooks.get(id)).map(|there| there.settings.tenant);
-        stays(name, &webhook.tenant, there, &webhook.path);
-    }
-    problems.or(())?;
     let mut owners: Vec<(Owner, &[Budget])> = Vec::new();
     let tenants = config.tenants.iter();
     owners.extend(tenants.filter_map(|tenant| Some((Owner::Tenant(*names.tenants.get(&tenant.name)?), &*tenant.budgets))));
@@ -102,18 +75,51 @@ fn planned(
     Ok((plan, made))
 }
 
-/// What hangs on another tenant would be another thing with the same name.
-fn is_as_meant(meant: &Meant, home: Option<&places::Home>, there: Option<StreamId>, path: String, problems: &mut Problems) {
-    let Some(home) = home else { return };
+/// Nothing moves to another owner: what hangs on another tenant would be another thing with the same name, and providers and webhooks have
+/// their names to themselves.
+fn are_as_meant(config: &Config, meant: &Meant, names: &Names, homes: &places::Places, state: &State) -> Result<(), Vec<Problem>> {
+    let mut problems = Problems::default();
+    let place = |home: &places::Home, name: &str| (home.tenant.clone(), name.to_owned());
+    for (scope, home) in config.scopes.iter().zip(&homes.scopes) {
+        let Some(home) = home else { continue };
+        let there = names.scopes.get(&place(home, &scope.name)).map(|id| StreamId::Scope(*id));
+        is_as_meant(meant, home, there, format!("{}.parent", scope.path), &mut problems);
+    }
+    for (key, home) in config.keys.iter().zip(&homes.keys) {
+        let Some(home) = home else { continue };
+        let there = names.keys.get(&place(home, &key.name)).map(|id| StreamId::Key(*id));
+        is_as_meant(meant, home, there, format!("{}.scope", key.path), &mut problems);
+    }
+    let books = &state.books;
+    for provider in &config.providers {
+        let name = &provider.settings.name;
+        let Some(there) = names.providers.get(name).and_then(|id| books.providers.get(id)) else { continue };
+        stays(name, there.settings.tenant, provider.tenant.as_ref(), &provider.path, state, &mut problems);
+    }
+    for webhook in &config.webhooks {
+        let name = &webhook.settings.name;
+        let Some(there) = names.webhooks.get(name).and_then(|id| books.webhooks.get(id)) else { continue };
+        stays(name, there.settings.tenant, webhook.tenant.as_ref(), &webhook.path, state, &mut problems);
+    }
+    problems.or(())
+}
+
+fn is_as_meant(meant: &Meant, home: &places::Home, there: Option<StreamId>, path: String, problems: &mut Problems) {
     match &meant.tenant {
         Some(tenant) if *tenant != home.tenant => {
-            problems.add(
-                path,
-                format!("{} belongs to tenant {}, and this to tenant {tenant}: a tenant never changes", home.written(), home.tenant),
-            );
+            let (written, other) = (home.written(), &home.tenant);
+            problems.add(path, format!("{written} belongs to tenant {other}, and this to tenant {tenant}: a tenant never changes"));
         }
         _ if meant.id.is_some() && there != meant.id => problems.add(path, "is not where this hangs: a tenant never changes"),
         _ => {}
+    }
+}
+
+fn stays(name: &str, is: Option<TenantId>, shall: Option<&String>, path: &str, state: &State, problems: &mut Problems) {
+    let is = is.and_then(|id| state.books.tenants.get(&id)).map(|tenant| &tenant.name);
+    if is != shall {
+        let owner = is.map_or("the platform".to_owned(), |tenant| format!("tenant {tenant}"));
+        problems.add(format!("{path}.tenant"), format!("{name} belongs to {owner}: that never changes"));
     }
 }
 

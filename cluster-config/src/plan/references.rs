@@ -4,7 +4,7 @@ use super::names::Names;
 use crate::{
     config::{Budget, Config},
     pattern,
-    problem::{Problems, did_you_mean},
+    problem::Problems,
 };
 use std::collections::BTreeSet;
 
@@ -70,6 +70,6 @@ impl Known<'_> {
 }
 
 fn unknown(kind: &str, name: &str, path: String, known: &BTreeSet<&str>, problems: &mut Problems) {
-    let near = if problems.may_compare() { did_you_mean(name, known.iter().copied()) } else { String::new() };
+    let near = problems.did_you_mean(name, known.iter().copied());
     problems.add(path, format!("there is no {kind} {name}{near}"));
 }

@@ -138,22 +138,21 @@ impl Store {
         let (tenant, call) = of;
         let shelf = Shelf { tenant, day: at.as_ms() / DAY.as_millis() as u64, keep_hours };
         let fits = |segment: &Segment| segment.shelf == shelf && segment.size < self.file_bytes_max();
-        let mut open = self.segments.iter().rev().find(|(_, segment)| fits(segment)).map(|(number, _)| *number);
-        if let Some(number) =
-            open.filter(|number| matches!(self.disk.open(&name(*number, &shelf)), Err(error) if error.kind() == io::ErrorKind::NotFound))
-        {
-            self.segments.remove(&number); // somebody removed it
-            open = None;
-        }
-        let number = open.unwrap_or(self.next);
+        let open = self.segments.iter().rev().find(|(_, segment)| fits(segment)).map(|(number, _)| *number);
+        let (number, there) = match open.map(|number| (number, self.disk.open(&name(number, &shelf)))) {
+            Some((number, Ok(file))) => (number, Some(file)),
+            Some((number, Err(error))) if error.kind() == io::ErrorKind::NotFound => {
+                self.segments.remove(&number); // somebody removed it
+                (self.next, None)
+            }
+            Some((_, Err(error))) => return Err(error),
+            None => (self.next, None),
+        };
         let (offset, count) = self.segments.get(&number).map_or((0, 0), |segment| (segment.size, segment.records));
         let (nonce, sealed) = seal(key, tenant, call, plain)?;
         let mut bytes = Vec::with_capacity(sealed.len() + 128);
         frame::write(&mut bytes, KIND, count, count, &[&call.0.to_be_bytes(), &at.0.to_le_bytes(), &nonce, &sealed])?;
-        let file = match open {
-            Some(_) => self.disk.open(&name(number, &shelf))?,
-            None => self.disk.create(&name(number, &shelf))?,
-        };
+        let file = there.map_or_else(|| self.disk.create(&name(number, &shelf)), Ok)?;
         file.write_at(offset, &bytes)?;
         self.next = self.next.max(number + 1);
         let segment = self.segments.entry(number).or_insert_with(|| Segment::new(shelf));

@@ -47,10 +47,8 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     let planned = ask(true)?;
     let changes = planned["changes"].as_array().map_or(&[][..], Vec::as_slice);
     if !flags.form.is_json() {
-        let shown = write!(std::io::stdout(), "{}", plan(changes));
-        if flags.dry_run {
-            shown?;
-        } // else it is done, whether or not anybody reads what
+        // what is to be done is done, whether or not anybody reads it
+        write!(std::io::stdout(), "{}", plan(changes)).or_else(|error| if flags.dry_run { Err(error) } else { Ok(()) })?;
     }
     if flags.dry_run || changes.is_empty() {
         shown(flags, &planned);

@@ -154,14 +154,12 @@ fn follow(flags: &Flags, client: &Client) -> Result<ExitCode, Failure> {
 
 /// Goes over all rows in the order of their time, a page at a time.
 fn each(client: &Client, parameters: &Parameters, mut act: impl FnMut(&Value)) -> Result<(), Failure> {
-    let mut parameters = [parameters, &given([("order", Some("time".into())), ("limit", Some("1000".into()))])].concat();
-    loop {
-        let page = client.get("calls", &parameters)?;
+    const ROWS: u64 = 1_000;
+    let parameters = [parameters, &given([("order", Some("time".into()))])].concat();
+    client.pages("calls", &parameters, ROWS, |page| {
         rows(&page).iter().for_each(&mut act);
-        let Some(next) = page["next_cursor"].as_str() else { return Ok(()) };
-        parameters.retain(|(name, _)| *name != "cursor");
-        parameters.extend(given([("cursor", Some(next.to_owned()))]));
-    }
+        Some(ROWS)
+    })
 }
 
 /// Those of the open ones that are open no longer, or are too many to be waited for.

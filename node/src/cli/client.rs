@@ -11,12 +11,12 @@ use serde_json::Value;
 use std::{fmt::Write as _, future::poll_fn, io::Write, sync::Arc, time::Duration};
 use tokio::runtime::Runtime;
 
+/// Rows that a page has at most.
+const PAGE: u64 = 10_000;
 /// A node answers within this time.
 const WAIT: Duration = Duration::from_secs(60);
 /// What could not be sent is sent again after so long each time: a node that starts anew is back by then.
 const AGAIN_AFTER: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(600), Duration::from_millis(1_500)];
-/// Rows of a page.
-const PAGE: &str = "1000";
 
 #[derive(Args)]
 pub struct Connection {
@@ -85,24 +85,51 @@ impl Client {
         Ok(serde_json::from_slice(&self.ask(Method::GET, path, Said { parameters, ..Said::default() })?)?)
     }
 
+    /// Goes over a list page by page, the first of at most so many rows; `act` says how many the next one may have, or that it has seen enough.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn pages(&self, path: &str, parameters: &Parameters, first: u64, mut act: impl FnMut(Value) -> Option<u64>) -> Result<(), Failure> {
+        let (mut parameters, mut limit) = (parameters.to_vec(), first);
+        loop {
+            let of_page = [parameters.as_slice(), &given([("limit", Some(limit.min(PAGE).to_string()))])].concat();
+            let page = self.get(path, &of_page)?;
+            let next = page["next_cursor"].as_str().map(str::to_owned);
+            let (Some(more), Some(cursor)) = (act(page), next) else { return Ok(()) };
+            limit = more;
+            parameters.retain(|(name, _)| *name != "cursor");
+            parameters.push(("cursor", cursor));
+        }
+    }
+
+    /// So many rows of a list, over as many pages as that takes: the first page with the rows of all, and the cursor behind them.
+    ///
+    /// # Errors
+    /// See [`Client::get`].
+    pub fn some(&self, path: &str, parameters: &Parameters, limit: u64) -> Result<Value, Failure> {
+        let (mut whole, mut all) = (Value::Null, Vec::new());
+        self.pages(path, parameters, limit, |mut page| {
+            if let Value::Array(more) = page["data"].take() {
+                all.extend(more);
+            }
+            if whole.is_null() {
+                whole = page;
+            } else {
+                (whole["next_cursor"], whole["has_more"]) = (page["next_cursor"].take(), page["has_more"].take());
+            }
+            limit.checked_sub(all.len() as u64).filter(|left| *left > 0)
+        })?;
+        whole["data"] = all.into();
+        Ok(whole)
+    }
+
     /// All rows of a list, page by page.
     ///
     /// # Errors
     /// See [`Client::get`].
     pub fn list(&self, path: &str, parameters: &Parameters) -> Result<Vec<Value>, Failure> {
-        let (mut rows, mut cursor) = (Vec::new(), None);
-        loop {
-            let mut parameters = parameters.to_vec();
-            parameters.extend(given([("limit", Some(PAGE.into())), ("cursor", cursor)]));
-            let mut page = self.get(path, &parameters)?;
-            if let Value::Array(more) = page["data"].take() {
-                rows.extend(more);
-            }
-            cursor = page["next_cursor"].as_str().map(str::to_owned);
-            if cursor.is_none() {
-                return Ok(rows);
-            }
-        }
+        let mut all = self.some(path, parameters, u64::MAX)?;
+        Ok(all["data"].as_array_mut().map(std::mem::take).unwrap_or_default())
     }
 
     /// `GET /api/v1/…`, in another form.
@@ -118,13 +145,8 @@ impl Client {
     /// # Errors
     /// See [`Client::get`].
     pub fn csv(&self, path: &str, parameters: &Parameters) -> Result<(Bytes, bool), Failure> {
-        let path = format!("/api/v1/{path}{}", query(parameters));
-        let (answer, body) = self.exchanged(&Method::GET, &path, &self.headers("text/csv"), &[])?;
-        if answer.status.is_success() {
-            Ok((body, !answer.headers.contains_key("x-tollgate-next-cursor")))
-        } else {
-            Err(Refused { status: answer.status, said: body }.into())
-        }
+        let (headers, body) = self.asked(Method::GET, path, Said { parameters, accept: Some("text/csv"), ..Said::default() })?;
+        Ok((body, !headers.contains_key("x-tollgate-next-cursor")))
     }
 
     /// `GET /api/v1/…`, written out as it comes.
@@ -174,6 +196,10 @@ impl Client {
     }
 
     fn ask(&self, method: Method, path: &str, said: Said<'_>) -> Result<Bytes, Failure> {
+        self.asked(method, path, said).map(|(_, body)| body)
+    }
+
+    fn asked(&self, method: Method, path: &str, said: Said<'_>) -> Result<(HeaderMap, Bytes), Failure> {
         let mut headers = self.headers(said.accept.unwrap_or("application/json"));
         if let Some((kind, _)) = &said.body {
             headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
@@ -185,7 +211,7 @@ impl Client {
         let body: Vec<Bytes> = said.body.into_iter().map(|(_, body)| body).collect();
         let path = format!("/api/v1/{path}{}", query(said.parameters));
         let (answer, body) = self.exchanged(&method, &path, &headers, &body)?;
-        if answer.status.is_success() { Ok(body) } else { Err(Refused { status: answer.status, said: body }.into()) }
+        if answer.status.is_success() { Ok((answer.headers, body)) } else { Err(Refused { status: answer.status, said: body }.into()) }
     }
 
     fn headers(&self, accept: &'static str) -> HeaderMap {

@@ -4,7 +4,6 @@ use super::{
     Failure,
     client::{Client, Connection, given},
     kinds::{self, Kind},
-    list::some,
     say::Output,
     table::{Column, printable, table},
 };
@@ -92,7 +91,7 @@ fn known(client: &Client, kind: Kind, thing: &Value) -> Result<Value, Failure> {
     if kind == Kind::Webhooks {
         take("deliveries", client.get(&format!("webhooks/{id}/deliveries"), &[]).map(|found| vec![found]));
     }
-    let changes = some(client, "audit", &given([("subject", Some(id))]), CHANGES);
+    let changes = client.some("audit", &given([("subject", Some(id))]), CHANGES);
     take("changes", changes.map(|page| page["data"].as_array().cloned().unwrap_or_default()));
     Ok(known)
 }

@@ -5,7 +5,7 @@ use super::{
     client::{Client, Connection, escaped, is_not_found},
     get,
     kinds::{Kind, unknown},
-    say::{Output, notice},
+    say::{self, Output},
 };
 use bytes::Bytes;
 use clap::{Args, Subcommand};
@@ -105,7 +105,7 @@ fn create(flags: &Create) -> Result<(), Failure> {
         }
         _ => why,
     })?;
-    tell(&made, &flags.form, "is made");
+    say::secret(&made, &flags.form, "is made");
     Ok(())
 }
 
@@ -148,7 +148,7 @@ fn rotate(flags: &Rotate) -> Result<(), Failure> {
     let client = Client::open(&flags.node)?;
     let path = format!("keys/{}/rotate", escaped(&flags.name));
     let key = client.post(&path, &[], body.map(Bytes::from).unwrap_or_default()).map_err(|why| named(&client, &flags.name, why))?;
-    tell(&key, &flags.form, "has a new secret");
+    say::secret(&key, &flags.form, "has a new secret");
     Ok(())
 }
 
@@ -178,20 +178,6 @@ fn act(flags: &One, action: &str, done: &str) -> Result<(), Failure> {
 /// With names that are near, where there is no such key.
 fn named(client: &Client, name: &str, why: Failure) -> Failure {
     if is_not_found(&why) { unknown(client, Kind::Keys, name) } else { why }
-}
-
-/// The secret alone goes to standard output, for scripts.
-fn tell(key: &Value, form: &Output, done: &str) {
-    if form.is_json() {
-        println!("{key:#}");
-        return;
-    }
-    notice(&format!("key {} ({}) {done}; its secret, shown once:", text(&key["name"]), text(&key["id"])));
-    println!("{}", text(&key["secret"]));
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -7,44 +7,15 @@ use super::{
     table::{Column, table},
     usage::Form,
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Write;
 
-/// Rows that a page has at most.
-const PAGE: u64 = 10_000;
 /// Said where rows are left out.
 const MORE: &str = "there is more: ask with a larger --limit, or for less";
 
 /// The rows of a page.
 pub fn rows(page: &Value) -> &[Value] {
     page["data"].as_array().map_or(&[], Vec::as_slice)
-}
-
-/// So many rows of a list, over as many pages as that takes: the first page with the rows of all, and the cursor behind them.
-///
-/// # Errors
-/// See [`Client::get`].
-pub fn some(client: &Client, noun: &str, parameters: &Parameters, limit: u64) -> Result<Value, Failure> {
-    let (mut whole, mut all) = (Value::Null, Vec::new());
-    loop {
-        let left = limit.saturating_sub(all.len() as u64);
-        let cursor = whole["next_cursor"].as_str().map(str::to_owned);
-        let mut parameters = parameters.to_vec();
-        parameters.extend(given([("limit", Some(left.clamp(1, PAGE).to_string())), ("cursor", cursor)]));
-        let mut page = client.get(noun, &parameters)?;
-        if let Value::Array(more) = page["data"].take() {
-            all.extend(more);
-        }
-        if whole.is_null() {
-            whole = page;
-        } else {
-            (whole["next_cursor"], whole["has_more"]) = (page["next_cursor"].take(), page["has_more"].take());
-        }
-        if whole["next_cursor"].is_null() || all.len() as u64 >= limit {
-            whole["data"] = json!(all);
-            return Ok(whole);
-        }
-    }
 }
 
 /// Prints a list, so many rows at most; says so, if there are more.
@@ -70,7 +41,7 @@ pub fn print(
         return Ok(());
     }
     const ROWS: u64 = 100;
-    let found = some(client, noun, parameters, limit.unwrap_or(ROWS))?;
+    let found = client.some(noun, parameters, limit.unwrap_or(ROWS))?;
     match form {
         Form::Json => println!("{found:#}"),
         _ => print!("{}", table(columns, rows(&found))),

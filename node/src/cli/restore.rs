@@ -46,7 +46,7 @@ pub fn run(flags: &Flags) -> Result<ExitCode, Failure> {
     })?;
     let with = match &key {
         Some(key) => {
-            vault::write(&flags.data.join("master.key"), key)?;
+            vault::write(&flags.data, key)?;
             "its master key is beside it"
         }
         None => {

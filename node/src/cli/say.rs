@@ -1,6 +1,7 @@
 //! How verbs speak: results on standard output, the rest on standard error; quietly if asked, in colour on a terminal only.
 
 use clap::{Args, ValueEnum};
+use serde_json::Value;
 use std::{
     io::{IsTerminal, Write},
     sync::atomic::{AtomicBool, Ordering},
@@ -22,6 +23,17 @@ pub fn notice(text: &str) {
     if !is_quiet() {
         drop(writeln!(std::io::stderr(), "{text}")); // nobody hears it: nothing is lost
     }
+}
+
+/// What was made, or has a new secret: that alone goes to standard output, for scripts.
+pub fn secret(made: &Value, form: &Output, done: &str) {
+    if form.is_json() {
+        println!("{made:#}");
+        return;
+    }
+    let text = |name: &str| made[name].as_str().unwrap_or_default();
+    notice(&format!("{} {} ({}) {done}; its secret, shown once:", text("object"), text("name"), text("id")));
+    println!("{}", text("secret"));
 }
 
 /// For people or for scripts.

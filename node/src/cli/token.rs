@@ -5,7 +5,7 @@ use super::{
     client::{Client, Connection, escaped},
     get::{self, Listed},
     kinds::Kind,
-    say::{Output, notice},
+    say::{self, Output},
     table::Column,
 };
 use crate::world::WallClock;
@@ -99,14 +99,7 @@ fn create(flags: &Create) -> Result<(), Failure> {
         asked["expires_at"] = at.to_string().into();
     }
     let token = Client::open(&flags.node)?.post("tokens", &[], asked.to_string().into())?;
-    if flags.form.is_json() {
-        println!("{token:#}");
-        return Ok(());
-    }
-    let text = |name: &str| token[name].as_str().unwrap_or_default().to_owned();
-    // the secret alone goes to standard output, for scripts
-    notice(&format!("token {} ({}) is made; its secret, shown once:", text("name"), text("id")));
-    println!("{}", text("secret"));
+    say::secret(&token, &flags.form, "is made");
     Ok(())
 }
 

@@ -127,6 +127,11 @@ impl Query {
         self.asks(Dimension::User, self.filter.users.is_some()) && self.asks(Dimension::Tag, self.filter.tags.is_some())
     }
 
+    /// A call that has several of the tags would count under each of them.
+    pub fn counts_twice(&self) -> bool {
+        self.filter.tags.as_ref().is_some_and(|tags| tags.len() > 1) && !self.group_by.contains(&Dimension::Tag)
+    }
+
     fn asks(&self, dimension: Dimension, is_filtered: bool) -> bool {
         is_filtered || self.group_by.contains(&dimension)
     }

@@ -47,6 +47,9 @@ impl FromRequestParts<App> for Asking {
     }
 }
 
+/// What happens while a question is answered lies so far ahead at most, whatever clocks say.
+pub(super) const AHEAD: Duration = Duration::from_secs(3_600);
+
 /// A question: what is left to be read of the parameters, and when it is asked.
 pub(crate) struct Question<'a> {
     pub ask: &'a mut Ask,
@@ -58,7 +61,6 @@ pub(crate) struct Question<'a> {
 impl Question<'_> {
     /// The time that is asked about; without an end also what happens while this is read.
     pub fn range(&mut self, since: Timestamp) -> Result<(Timestamp, Timestamp), Problem> {
-        const AHEAD: Duration = Duration::from_secs(3_600);
         self.ask.range(self.now, self.now.plus(AHEAD), since)
     }
 }

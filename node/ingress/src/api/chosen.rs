@@ -32,16 +32,9 @@ pub(crate) struct Ids {
 
 impl Chosen {
     pub fn read(ask: &mut Ask) -> Chosen {
+        let owners = Chosen::read_owners(ask);
         let mut text = |name| ask.text(name).map(str::to_owned);
-        Chosen {
-            tenant: text("tenant"),
-            scope: text("scope"),
-            key: text("key"),
-            user: None,
-            model: text("model"),
-            provider: text("provider"),
-            tag: text("tag"),
-        }
+        Chosen { model: text("model"), provider: text("provider"), tag: text("tag"), ..owners }
     }
 
     /// Of lists that know users as well.

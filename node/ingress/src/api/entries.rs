@@ -37,10 +37,10 @@ const OF_TENANTS: [&str; 2] = ["scope", "key"];
 /// What is configured of a kind, as somebody may know it, and is wanted by id, name and tenant.
 fn entries(state: &Books, within: Option<TenantId>, kind: &str, wanted: &export::Wanted<'_>) -> Vec<Entry> {
     match within {
-        None => export::entries_of(state, kind, wanted),
+        None => export::entries(state, kind, wanted),
         Some(tenant) => {
             let own = |id: StreamId, name: &str, of: Option<TenantId>| of == within && wanted(id, name, of);
-            export::entries_of(&state.seen_by(tenant), kind, &own)
+            export::entries(&state.seen_by(tenant), kind, &own)
         }
     }
 }
@@ -82,11 +82,12 @@ pub(crate) async fn put(asking: Asking, Path(name): Path<String>, sent: Sent) ->
         let kind = kind_of(&asking.uri);
         let (access, body) = sent.with(let_in_writer(&asking, kind).await).await?;
         asking.ask().end()?;
-        let known = find(&asking, kind, &name, &access).await?.map(|(entry, _)| entry);
+        let known = find(&asking, kind, &name, &access).await?;
+        let meant = meant(kind, &name, known.as_ref());
+        let known = known.map(|(entry, _)| entry);
         if known.is_none() && OF_TENANTS.contains(&kind) {
             asking.recorded(&access, may_be_made(&asking, kind, &name, &access).await).await?;
         }
-        let meant = meant(&asking, kind, &name, known.as_ref()).await?;
         let bare = known.as_ref().map_or_else(|| parts(kind, &name).1, |entry| entry.name.as_str());
         let mut spec = spec(&body, &name, bare)?;
         if let ("provider" | "webhook", None, Some(tenant)) = (kind, &known, &meant.tenant) {
@@ -129,10 +130,7 @@ pub(crate) async fn delete(asking: Asking, Path(name): Path<String>) -> Response
         asking.ask().end()?; // a misspelt `dry_run` must not delete
         let (entry, _) = asking.recorded(&access, found(&asking, kind, &name, &access).await).await?;
         let expected = expected((kind, Some(entry.id), &name), &access, &asking.headers)?;
-        let removed = match access.tenant {
-            None => asking.app.administration.remove_entry(kind, entry.id, expected, access.principal).await,
-            Some(tenant) => asking.app.administration.remove_within(tenant, entry.id, expected, access.principal).await,
-        };
+        let removed = asking.app.administration.remove_entry((kind, entry.id), access.tenant, expected, access.principal).await;
         let applied = removed.map_err(|fault| match not_set("", fault) {
             in_use if in_use.is_invalid() => in_use.because(StatusCode::CONFLICT, "in_use", "something still hangs on it"),
             other => other,
@@ -338,12 +336,10 @@ fn parts<'a>(kind: &str, name: &'a str) -> (Option<&'a str>, &'a str) {
     }
 }
 
-/// Which thing a path names.
-async fn meant(asking: &Asking, kind: &str, name: &str, known: Option<&Entry>) -> Result<Meant, Problem> {
-    let Some(entry) = known else { return Ok(Meant { id: None, tenant: parts(kind, name).0.map(str::to_owned) }) };
-    let (id, tenant) = (entry.id, entry.tenant);
-    let tenant = asking.look(move |state| Some(state.books.tenants.get(&tenant?)?.name.clone())).await?;
-    Ok(Meant { id: Some(id), tenant })
+/// Which thing a path names: one that is there, as it is shown, or one that is to be made.
+fn meant(kind: &str, name: &str, known: Option<&(Entry, Value)>) -> Meant {
+    let tenant = known.map_or_else(|| parts(kind, name).0, |(_, shown)| shown["tenant"].as_str());
+    Meant { id: known.map(|(entry, _)| entry.id), tenant: tenant.map(str::to_owned) }
 }
 
 /// The body may leave out the tenant that the path says.

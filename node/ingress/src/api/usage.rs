@@ -2,6 +2,7 @@
 
 use super::{
     Access, Asking, Problem, Question,
+    asking::AHEAD,
     chosen::Chosen,
     naming,
     page::{Page, Wanted},
@@ -13,7 +14,7 @@ use ::projections::{
 use axum::{http::StatusCode, response::Response};
 use events::{Every, Timestamp, limits, token::Need};
 use serde_json::{Map, Value, json};
-use std::{cmp::Reverse, collections::BTreeSet, time::Duration};
+use std::{cmp::Reverse, collections::BTreeSet};
 
 const STEPS: [(&str, Grain); 3] = [("hour", Grain::Hour), ("day", Grain::Day), ("month", Grain::Month)];
 const ORDERS: [(&str, By); 5] =
@@ -47,7 +48,7 @@ impl Asked {
     fn read(Question { ask, now, hasher, .. }: Question<'_>) -> Result<Asked, Problem> {
         let (from, until) = ask.range(now, now, Every::Month.window(now))?;
         // what is to come has no rows, and many hours
-        let until = until.min(now.plus(Duration::from_secs(3_600)).max(from));
+        let until = until.min(now.plus(AHEAD).max(from));
         Ok(Asked {
             from,
             until,
@@ -81,7 +82,7 @@ impl Asked {
             range = Range { from: step.start(range.from), until: step.next(step.start(Timestamp(range.until.0.saturating_sub(1)))) };
         }
         let query = Query { tenants: ids.tenants, range, step: self.step, group_by: self.group_by.clone(), filter };
-        if query.filter.tags.as_ref().is_some_and(|tags| tags.len() > 1) && !query.group_by.contains(&Dimension::Tag) {
+        if query.counts_twice() {
             return Err(Problem::parameter(
                 "tag",
                 "a call that has several of these would count several times: ask for one, or group by tag",
