@@ -1,5 +1,6 @@
 """Backups: made while calls go on, proved, restored elsewhere; kills at any moment; and what is damaged is refused or named."""
 
+import fcntl
 import json
 import os
 import random
@@ -164,6 +165,25 @@ def test_what_is_there_is_not_overwritten(made, tmp_path):
     assert "whom it is sealed for" in run("backup", "--to", tmp_path / "x", node=made.node, code=1)
     secret = made.identity.read_text().splitlines()[-1]
     assert secret not in run("backup", "--to", tmp_path / "x", "--recipient", secret, node=made.node, code=1)
+
+
+def test_two_at_once_do_not_mix(made, tmp_path):
+    to, part = tmp_path / "x.backup", tmp_path / "x.backup.part"
+    with open(part, "wb") as other:
+        other.write(b"what a killed one left" * 1000)
+        other.flush()
+        fcntl.flock(other, fcntl.LOCK_EX)
+        assert "another backup is being written there" in run("backup", "--to", to, "--recipient", made.recipient, node=made.node, code=1)
+        assert part.stat().st_size == 22_000
+    run("backup", "--to", to, "--recipient", made.recipient, node=made.node)
+    run("backup", "--check", to, "--identity", made.identity)
+    assert not part.exists()
+
+
+def test_the_master_key_is_put_beside_the_data_only_when_it_is_said(made, tmp_path):
+    named = {"TOLLGATE_MASTER_KEY_FILE": str(made.node.folder / "data/master.key")}
+    run("restore", "--from", made.file, "--identity", made.identity, "--data", tmp_path / "data", env=named)
+    assert not (tmp_path / "data/master.key").exists()
 
 
 def test_who_may(made, tmp_path):

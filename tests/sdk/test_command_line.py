@@ -19,7 +19,7 @@ import httpx
 import pytest
 import yaml
 from books import Books
-from conftest import ADMIN, APP, BINARY, ROOT, Node, free_port, wait_until
+from conftest import ADMIN, APP, BINARY, HELLO, ROOT, Node, free_port, wait_until
 from views import config, every, get, traffic
 
 
@@ -249,6 +249,20 @@ def test_a_reader_that_goes_is_no_fault(node, verb):
     assert (done.returncode, done.stderr) == (141, "")  # as SIGPIPE would end it
 
 
+def test_a_change_is_made_whether_or_not_anybody_reads_the_plan(node, tmp_path):
+    file = tmp_path / "scope.yaml"
+    file.write_text(yaml.safe_dump({"scopes": [{"name": "unread", "kind": "team", "parent": "acme"}]}))
+    environment = {**os.environ, "TOLLGATE_TOKEN": ADMIN, "TOLLGATE_URL": node.url}
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([BINARY, "apply", "-f", file], env=environment, stdout=writer, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "") and get(node, "scopes/unread")["tenant"] == "acme"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([BINARY, "get", "keys"], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1 and "panicked" not in done.stderr, done.stderr
+
+
 def test_json_for_scripts(node):
     for verb in (("get", "keys"), ("usage",), ("calls",), ("proof",), ("token", "list"), ("rebuild", "audit"), ("describe", "tenant", "acme")):
         assert json.loads(run(*verb, "-o", "json", node=node).stdout), verb
@@ -353,6 +367,47 @@ def test_calls_and_one_that_follows(node):
     seen = [json.loads(line) for line in lines]
     assert {row["id"] for row in seen} == wanted and len(seen) == len(wanted)
     assert all(row["status"] != "open" for row in seen)
+
+
+def test_a_call_that_is_long_on_its_way_is_followed_too(node):
+    """It bears the time of its head, and is seen once its body is there: behind calls that came later."""
+    body = json.dumps({"model": "fast", "max_tokens": 4, "messages": HELLO}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {APP}\r\ncontent-length: {len(body)}\r\nconnection: close\r\n\r\n"
+    environment = {**os.environ, "TOLLGATE_TOKEN": ADMIN, "TOLLGATE_URL": node.url}
+    process = subprocess.Popen([BINARY, "calls", "--follow", "-o", "json"], env=environment, stdout=subprocess.PIPE, text=True)
+    lines = []
+    reader = threading.Thread(target=lambda: lines.extend(process.stdout))
+    reader.start()
+    try:
+        time.sleep(1.5)
+        with socket.create_connection(("127.0.0.1", node.port)) as slow:
+            slow.sendall(head.encode() + body[:10])
+            time.sleep(0.5)
+            before = {row["id"] for row in every(node, "calls")}
+            traffic(node, 3)
+            position = f"0:{node.last()}"
+            others = {row["id"] for row in every(node, "calls", at_least=position)} - before
+            time.sleep(2)
+            slow.sendall(body[10:])
+            assert slow.recv(100).startswith(b"HTTP/1.1 200")
+        [late] = {row["id"] for row in every(node, "calls", at_least=f"0:{node.last()}")} - before - others
+        assert late < min(others)
+        wait_until(lambda: any(late in line for line in lines), 30)
+    finally:
+        process.terminate()
+        process.wait()
+        reader.join()
+    assert sum(late in line for line in lines) == 1
+
+
+def test_a_rebuild_that_cannot_be_done_says_why(sim, tmp_path):
+    node = Node(tmp_path, config(sim), "--disk-low-mib", str(1 << 40), ready="/livez")
+    try:
+        assert "usage: there is too little free disk" in run("rebuild", "usage", node=node, code=1).stderr
+        told = get(node, "projections/usage")
+        assert told["status"] == "following" and told["why"] == "there is too little free disk"
+    finally:
+        node.stop()
 
 
 def test_a_projection_is_rebuilt(node):

@@ -49,6 +49,21 @@ def has(lines, *parts):
     return any(all(part in line for part in parts) for line in lines)
 
 
+def test_a_first_start_that_failed_on_its_master_key_is_no_start(sim, place, tmp_path):
+    data, missing = tmp_path / "data", tmp_path / "missing.key"
+    place = ["--data", data, *place[2:]]
+    named = {"TOLLGATE_MASTER_KEY_FILE": str(missing)}
+    assert has(doctor(*place, code=1, env=named)["fail"], "the master key", "missing.key")
+    for wrong in (named, {"TOLLGATE_MASTER_KEY": "short"}):
+        command = [BINARY, "serve", "--listen", "127.0.0.1:0", "--data", data]
+        done = subprocess.run(command, env={**os.environ, **wrong}, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 1 and re.search(r"missing\.key|the master key in TOLLGATE_MASTER_KEY", done.stderr), done
+    assert has(doctor(*place, code=0)["ok"], "a master key is made at the first start")
+    node = Node(tmp_path, base_config(sim))
+    node.stop()
+    assert (data / "master.key").exists()
+
+
 def test_all_is_well_where_nothing_is_wrong(place, node):
     new = doctor(*place, code=0)
     assert has(new["ok"], "is free") and has(new["ok"], "the first start makes it") and new["fail"] == []

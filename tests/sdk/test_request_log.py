@@ -216,6 +216,17 @@ def test_the_oldest_make_room(start):
     assert kept(node, ids[-1])
 
 
+def test_files_that_somebody_removed_are_begun_anew(start):
+    node = start(acme={"log": "all"})
+    first = call(node)
+    wait_until(lambda: result(node, "kept") == 1)
+    for path in files(node):
+        path.unlink()
+    second = call(node)
+    wait_until(lambda: result(node, "kept") == 2)
+    assert kept(node, second) and result(node, "dropped") == 0 and bodies(node, first).status_code == 404
+
+
 def test_who_may_see_and_erase(start):
     node = start(acme={"log": "all"}, umbrella={"log": "all"})
     own, other = call(node), call(node, key=OTHER)
